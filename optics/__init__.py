@@ -1,0 +1,38 @@
+"""Differentiable wave optics for cameras with phase masks: SI units, torch, no files.
+
+units.py        range checks           grids.py        sample positions, grey stop
+materials.py    dispersion             zernike.py      Noll modes without a stored basis
+propagation.py  pupil -> sensor        masks/          height maps
+lens.py         thin lens              sensor.py       electrons, noise, DN
+camera.py       PSF on sensor pixels   imaging.py      scene x PSF
+quality.py      MTF, spread, what an inversion recovers
+
+Conventions: arrays (..., H, W), y down the rows; colours R, G, B; sample centres at
+(n - (N - 1) / 2); time dependence exp(-i omega t), so a converging lens is exp(-i k r^2 / 2f)
+and a mask that tilts towards +x moves the spot to larger columns; `psf` sums to the transmitted
+energy fraction; phases are formed in float64 and reduced before they are rounded.
+"""
+
+from optics.camera import Camera
+from optics.imaging import blur, resize
+from optics.lens import ThinLens
+from optics.masks import FlatMask, Mask, WrappedRelief, ZernikeSurface
+from optics.materials import MATERIALS, Material, material
+from optics.sensor import IMX477_BANDS, Band, Sensor
+
+__all__ = [
+    "IMX477_BANDS",
+    "MATERIALS",
+    "Band",
+    "Camera",
+    "FlatMask",
+    "Mask",
+    "Material",
+    "Sensor",
+    "ThinLens",
+    "WrappedRelief",
+    "ZernikeSurface",
+    "blur",
+    "material",
+    "resize",
+]

@@ -1,0 +1,117 @@
+"""What every phase mask is: a height map in the aperture plane, made of one material."""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from optics.materials import Material, material
+from optics.propagation import cis
+from optics.units import check_count, check_length
+
+
+class Mask(nn.Module, ABC):
+    r"""Thin transmissive phase mask, held as the surface that will be made.
+
+    A point of height :math:`h` delays light by
+
+    .. math:: \varphi(\lambda) = \frac{2 \pi}{\lambda} \, (n(\lambda) - 1) \, h
+
+    Parameters
+    ----------
+    samples : int
+        Cells along each side of the square map.
+    cell : float
+        Cell side [m].
+    material : str
+        Name of the mask material, see `optics.materials`.
+    design_wavelength : float
+        Vacuum wavelength for which the mask is drawn [m].
+
+    Attributes
+    ----------
+    pixelated : bool
+        True if the surface is flat within each cell, so that its spectrum carries the sinc of
+        the cell and orders beyond the first are real; False if samples stand for a smooth
+        surface and anything beyond half the sampling frequency would be an alias.
+    """
+
+    pixelated: bool = False
+
+    def __init__(
+        self, samples: int, cell: float, *, material_name: str, design_wavelength: float
+    ) -> None:
+        super().__init__()
+        self.samples = check_count("samples", samples, 2)
+        self.cell = check_length("cell", cell)
+        self.material: Material = material(material_name)
+        self.design_wavelength = check_length("design_wavelength", design_wavelength)
+
+    @property
+    def index_step(self) -> float:
+        """Refractive index minus one at the design wavelength."""
+        return float(self.material.index(self.design_wavelength)) - 1.0
+
+    @property
+    def turn_height(self) -> float:
+        """Height that delays the design wavelength by one wavelength [m]."""
+        return self.design_wavelength / self.index_step
+
+    @abstractmethod
+    def height(self) -> Tensor:
+        """Surface height (samples, samples), float64, within the limits of the process [m]."""
+
+    def phasor(self, wavelength: Tensor) -> Tensor:
+        """Complex transmission at each vacuum `wavelength` (W,) [m]: complex (W, N, N).
+
+        The phase is formed and reduced to one turn in float64 and only then rounded.
+        """
+        wave = wavelength.detach().to("cpu", torch.float64)
+        height = self.height()
+        turns_per_metre = ((self.material.index(wave) - 1) / wave).to(height.device)
+        turns = (turns_per_metre[:, None, None] * height).remainder(1.0)
+        dtype = torch.float64 if self.double else torch.float32
+        return cis(2 * math.pi * turns.to(dtype))
+
+    double: bool = False  #: complex128 instead of complex64 phasors
+
+    def excess(self) -> Tensor:
+        """Differentiable amount by which the free parameters overstep the process; 0 if none."""
+        return torch.zeros((), dtype=torch.float64)
+
+    def extra_repr(self) -> str:
+        """Show the geometry when the module is printed."""
+        return f"samples={self.samples}, cell={self.cell:g}, material={self.material.name}"
+
+
+class FlatMask(Mask):
+    """No relief: the bare lens."""
+
+    def __init__(
+        self,
+        *,
+        aperture_diameter: float,
+        cell: float,
+        material: str = "fused_silica",
+        design_wavelength: float = 540e-9,
+    ) -> None:
+        super().__init__(
+            cells_across(aperture_diameter, cell),
+            cell,
+            material_name=material,
+            design_wavelength=design_wavelength,
+        )
+        self.register_buffer("flat", torch.zeros(self.samples, self.samples, dtype=torch.float64))
+
+    def height(self) -> Tensor:
+        """Return zeros (samples, samples) [m]."""
+        flat: Tensor = self.flat
+        return flat
+
+
+def cells_across(aperture_diameter: float, cell: float) -> int:
+    """Cells along one side of the smallest map that covers the aperture, made even."""
+    check_length("aperture_diameter", aperture_diameter)
+    check_length("cell", cell)
+    return 2 * math.ceil(aperture_diameter / cell / 2)

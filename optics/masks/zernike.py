@@ -1,0 +1,97 @@
+"""Smooth surface described by Zernike modes over the pupil."""
+
+import torch
+from torch import Tensor, nn
+
+from optics.masks.base import Mask, cells_across
+from optics.units import check_count, check_length, check_positive
+from optics.zernike import noll_to_nm, zernike_surface
+
+
+class ZernikeSurface(Mask):
+    """Free-form surface by Noll modes 4, 5, ..., for high-relief processes.
+
+    Two-photon printing and diamond turning make smooth surfaces of tens of micrometres. The
+    saved surface always keeps the relief and slope limits of the process: beyond them the whole
+    surface is scaled down, differentiably.
+
+    Parameters
+    ----------
+    aperture_diameter : float
+        Pupil diameter, on which the modes have unit RMS [m].
+    cell : float
+        Sample spacing of the surface [m].
+    modes : int
+        Number of modes, from Noll 4 (defocus) on; piston and tilts hide nothing.
+    max_height : float
+        Largest peak-to-valley relief [m].
+    max_slope : float
+        Steepest surface slope the process can make (rise over run).
+    material : str
+        Mask material.
+    design_wavelength : float
+        Vacuum wavelength for which the mask is drawn [m].
+    start_rms : float
+        RMS height of the random initial surface [m].
+    seed : int
+        Seed of the initial coefficients.
+    """
+
+    def __init__(
+        self,
+        *,
+        aperture_diameter: float,
+        cell: float,
+        modes: int = 300,
+        max_height: float = 60e-6,
+        max_slope: float = 0.3,
+        material: str = "ip_s",
+        design_wavelength: float = 540e-9,
+        start_rms: float = 5e-6,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            cells_across(aperture_diameter, cell),
+            cell,
+            material_name=material,
+            design_wavelength=design_wavelength,
+        )
+        check_count("modes", modes)
+        self.max_height = check_length("max_height", max_height)
+        self.max_slope = check_positive("max_slope", max_slope)
+        check_positive("start_rms", start_rms, "m")
+        self.extent = 2 * self.samples * cell / aperture_diameter
+        radial = torch.tensor([noll_to_nm(j + 4)[0] for j in range(modes)], dtype=torch.float64)
+        draw = torch.randn(modes, generator=torch.Generator().manual_seed(seed)).to(torch.float64)
+        draw = draw / radial**2  # gentle high orders: equal slopes rather than equal heights
+        start = draw / draw.norm() * (start_rms / self.turn_height)
+        self.coefficients = nn.Parameter(start)  # [turns RMS]
+
+    def surface(self) -> Tensor:
+        """Height before the limits are applied (samples, samples), zero mean [m]."""
+        turns = zernike_surface(
+            self.coefficients.to(torch.float64), self.samples, first=4, extent=self.extent
+        )
+        return turns * self.turn_height
+
+    def _overshoot(self, surface: Tensor) -> tuple[Tensor, Tensor]:
+        """Relief and slope over their limits; both at most 1 when the process can make it."""
+        relief = (surface.max() - surface.min()) / self.max_height
+        disc = zernike_surface(
+            surface.new_ones(1), self.samples, first=1, extent=self.extent
+        )  # piston: 1 inside
+        steps = []
+        for dim in (0, 1):
+            inside = torch.diff(disc, dim=dim).abs() + (1 - disc.narrow(dim, 0, self.samples - 1))
+            steps.append((torch.diff(surface, dim=dim) * (inside == 0)).abs().max())
+        return relief, torch.stack(steps).max() / (self.cell * self.max_slope)
+
+    def height(self) -> Tensor:
+        """Height (samples, samples), from 0 up to at most `max_height`, float64 [m]."""
+        surface = self.surface()
+        scale = torch.stack(self._overshoot(surface)).max().clamp(min=1)
+        return (surface - surface.min()) / scale
+
+    def excess(self) -> Tensor:
+        """Squared relative overstep of the relief and slope limits; 0 within them."""
+        return (torch.stack(self._overshoot(self.surface())) - 1).clamp(min=0).square().sum()
