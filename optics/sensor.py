@@ -80,7 +80,7 @@ class Sensor:
         Offset added before digitising [DN].
     bits : int
         Resolution of the converter.
-    exposure : float
+    white_fraction : float
         Scene white as a fraction of the full well.
     bands : sequence of Band
         Response of the colour channels.
@@ -94,7 +94,7 @@ class Sensor:
     system_gain: float = 0.47
     black_level: float = 256.0
     bits: int = 12
-    exposure: float = 0.7
+    white_fraction: float = 0.7
     bands: Sequence[Band] = field(default=IMX477_BANDS)
 
     def __post_init__(self) -> None:
@@ -102,7 +102,7 @@ class Sensor:
         check_count("binning", self.binning)
         check_positive("full_well", self.full_well, "e-")
         check_positive("system_gain", self.system_gain, "DN/e-")
-        check_fraction("exposure", self.exposure)
+        check_fraction("white_fraction", self.white_fraction)
         check_count("bits", self.bits)
         if self.read_noise < 0:
             raise ValueError(f"read_noise = {self.read_noise:g} e-: zero or more is needed")
@@ -127,7 +127,7 @@ class Sensor:
     @property
     def white_electrons(self) -> float:
         """Electrons that scene white leaves in a raw pixel [e-]."""
-        return self.exposure * self.full_well
+        return self.white_fraction * self.full_well
 
     @property
     def binned_white_electrons(self) -> float:
@@ -166,7 +166,7 @@ class Sensor:
     def expose(
         self,
         irradiance: Tensor,
-        generator: torch.Generator,
+        generator: torch.Generator | Sequence[torch.Generator],
         *,
         white_electrons: float | None = None,
         frames: int = 1,
@@ -177,8 +177,9 @@ class Sensor:
         ----------
         irradiance : Tensor
             (B, 3, H, W) on binned pixels, linear light relative to scene white.
-        generator : torch.Generator
-            Source of the noise.
+        generator : torch.Generator or sequence of them
+            Source of the noise; one per picture makes each picture's noise its own, whatever
+            batch it is in.
         white_electrons : float, optional
             Exposure other than the sensor's own [e- per raw pixel].
         frames : int, default 1
@@ -214,17 +215,30 @@ class Sensor:
         return _mosaic(out) if self.bayer and self.binning == 1 else out
 
 
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+def _normal(like: Tensor, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
+    """Standard normal draws of the shape of `like` (B, ...)."""
+    if isinstance(generator, torch.Generator):
+        return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+    rows = [
+        torch.randn(like.shape[1:], generator=g, dtype=like.dtype, device=like.device)
+        for g in generator
+    ]
+    return torch.stack(rows)
 
 
-def _shot_noise(electrons: Tensor, generator: torch.Generator) -> Tensor:
+def _shot_noise(
+    electrons: Tensor, generator: torch.Generator | Sequence[torch.Generator]
+) -> Tensor:
     """Poisson counts of mean `electrons`; normal above 200 e-, where the skew is under 0.07."""
     mean = electrons.detach()
     counts = mean + mean.sqrt() * _normal(mean, generator)
-    few = mean < 200
-    if bool(few.any()):
-        counts[few] = torch.poisson(mean[few], generator=generator)
+    each = [generator] if isinstance(generator, torch.Generator) else generator
+    for part, expected, source in zip(
+        counts.chunk(len(each)), mean.chunk(len(each)), each, strict=True
+    ):
+        few = expected < 200
+        if bool(few.any()):
+            part[few] = torch.poisson(expected[few], generator=source)
     # pathwise: the deviation grows with the square root of the mean
     slope = 1 + (counts - mean) / (2 * mean.clamp(min=1))
     return counts + slope * (electrons - mean)
