@@ -97,9 +97,7 @@ def soft_argmax(probability: Tensor) -> Tensor:
     rows, columns = probability.shape[-2:]
     y = torch.arange(rows, dtype=probability.dtype, device=probability.device)
     x = torch.arange(columns, dtype=probability.dtype, device=probability.device)
-    return torch.stack(
-        ((probability.sum(-2) * x).sum(-1), (probability.sum(-1) * y).sum(-1)), -1
-    )
+    return torch.stack(((probability.sum(-2) * x).sum(-1), (probability.sum(-1) * y).sum(-1)), -1)
 
 
 def normalised_mean_error(predicted: Tensor, true: Tensor) -> Tensor:

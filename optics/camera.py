@@ -55,6 +55,9 @@ class Camera(nn.Module):
     than 1, and `optics.quality.energy_inside` says by how much.
     """
 
+    aperture: Tensor
+    radius2: Tensor
+
     def __init__(
         self,
         *,
@@ -76,7 +79,7 @@ class Camera(nn.Module):
         if window % 2 == 0:
             raise ValueError(f"window = {window}: an odd number of pixels is needed, {window + 1}")
         self.nodes = check_count("nodes", nodes, 3)
-        mask.double = double
+        self.dtype = torch.float64 if double else torch.float32
         if mask.samples * mask.cell < aperture_diameter * (1 - 1e-9):
             raise ValueError(
                 f"mask is {mask.samples * mask.cell:g} m wide, aperture_diameter = "
@@ -155,9 +158,8 @@ class Camera(nn.Module):
         wave = wavelength.to("cpu", torch.float64)
         curvature = self.defocus(object_distance, wave)
         self._check_defocus(curvature, wave)
-        radius2: Tensor = self.radius2
-        aperture: Tensor = self.aperture
-        pupil = self.mask.phasor(wave)
+        radius2, aperture = self.radius2, self.aperture
+        pupil = self.mask.phasor(wave, dtype=self.dtype)
         if float(curvature.abs().max()) > 0:
             rate = (curvature / (2 * wave)).to(radius2.device)
             turns = (rate[:, None, None] * radius2).remainder(1.0)

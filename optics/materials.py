@@ -57,7 +57,8 @@ class Material:
             a = self.coefficients
             return a[0] + a[1] / square + a[2] / square**2
         pairs = zip(self.coefficients[::2], self.coefficients[1::2], strict=True)
-        return (1 + sum(b * square / (square - c) for b, c in pairs)).sqrt()
+        one = torch.ones_like(square)
+        return sum((b * square / (square - c) for b, c in pairs), start=one).sqrt()
 
 
 MATERIALS = {

@@ -37,15 +37,21 @@ def transfer(psf: Tensor, size: int) -> Tensor:
 
     (..., H, W) -> (..., size, size // 2 + 1), zero frequency first, in `torch.fft.rfft2` order.
     """
+    if size < max(psf.shape[-2:]):
+        raise ValueError(
+            f"size = {size} is less than the sides of psf {tuple(psf.shape)}: the transform would "
+            f"cut it; use at least {max(psf.shape[-2:])}"
+        )
     spectrum = torch.fft.rfft2(psf, s=(size, size))
-    return spectrum.real.square() + spectrum.imag.square()
+    power: Tensor = spectrum.real.square() + spectrum.imag.square()
+    return power
 
 
 def frequencies(size: int) -> Tensor:
     """Radial frequency of every entry of `transfer`, float64 [cycles per pixel]."""
     fy = torch.fft.fftfreq(size, dtype=torch.float64)
     fx = torch.fft.rfftfreq(size, dtype=torch.float64)
-    return (fy[:, None] ** 2 + fx[None, :] ** 2).sqrt()
+    return torch.hypot(fy[:, None], fx[None, :])
 
 
 def radial_mtf(psf: Tensor, frequency: Tensor, *, size: int = 512) -> Tensor:
@@ -56,7 +62,8 @@ def radial_mtf(psf: Tensor, frequency: Tensor, *, size: int = 512) -> Tensor:
     psf : Tensor
         (..., H, W).
     frequency : Tensor
-        (F,) ring radii [cycles per pixel]; rings are as wide as two transform samples.
+        (F,) ring radii in [0, 0.5] [cycles per pixel]; rings are as wide as two transform
+        samples.
     size : int
         Transform size, at least the window.
 
@@ -65,11 +72,16 @@ def radial_mtf(psf: Tensor, frequency: Tensor, *, size: int = 512) -> Tensor:
     Tensor
         (..., F).
     """
+    if not bool(((frequency >= 0) & (frequency <= 0.5)).all()):
+        raise ValueError(
+            f"frequency = {float(frequency.min()):g} to {float(frequency.max()):g} cycles per "
+            f"pixel is outside [0, 0.5]: pixels sample nothing finer than 0.5"
+        )
     power = transfer(psf, size)
     radius = frequencies(size).to(psf)
     rings = []
     for f in frequency.tolist():
-        ring = (radius - f).abs() <= 1 / size
+        ring = (radius - f).abs() <= (1 + 1e-6) / size  # never empty: samples are 1 / size apart
         rings.append(power[..., ring].mean(-1))
     zero = power[..., 0, 0]
     return (torch.stack(rings, -1) / zero[..., None]).sqrt()
@@ -125,27 +137,27 @@ def wiener(
     Parameters
     ----------
     measurement : Tensor
-        (B, 3, P, P): everything the scene's light reached ("full" extent), zero outside.
+        (B, 3, P, Q): everything the scene's light reached ("full" extent), zero outside.
     psf : Tensor
         (3, h, w) that made it.
     scene_power : Tensor
-        (3, P, P // 2 + 1) expected ``abs(rfft2(scene)) ** 2 / P ** 2``.
+        (3, P, Q // 2 + 1) expected ``abs(rfft2(scene)) ** 2 / (P Q)``.
     noise_power : Tensor
         (3,) assumed noise variance per pixel; larger values regularise more.
 
     Returns
     -------
     Tensor
-        (B, 3, P, P); the scene's first pixel is the first pixel.
+        (B, 3, P, Q); the scene's first pixel is the first pixel.
 
     References
     ----------
     N. Wiener, *Extrapolation, Interpolation, and Smoothing of Stationary Time Series* (1949).
     """
-    size = measurement.shape[-1]
-    otf = torch.fft.rfft2(psf.to(measurement), s=(size, size))
+    size = measurement.shape[-2:]
+    otf = torch.fft.rfft2(psf.to(measurement), s=size)
     power = scene_power.to(measurement)
     gain = otf.conj() * power / (otf.abs().square() * power + noise_power[:, None, None])
-    spectrum = torch.fft.rfft2(measurement) * gain / size**2
-    out: Tensor = torch.fft.irfft2(spectrum, s=(size, size), norm="forward")
+    spectrum = torch.fft.rfft2(measurement) * gain / (size[0] * size[1])
+    out: Tensor = torch.fft.irfft2(spectrum, s=size, norm="forward")
     return out

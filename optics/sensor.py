@@ -49,8 +49,9 @@ class Band:
 
     def draw(self, generator: torch.Generator) -> float:
         """One random wavelength from the response, cut at +-2 standard deviations [m]."""
-        offset = torch.randn((), generator=generator, dtype=torch.float64).item()
-        return self.centre + self.width * max(-2.0, min(2.0, offset))
+        low = math.erfc(2 / math.sqrt(2)) / 2  # share of the density below -2
+        share = low + (1 - 2 * low) * torch.rand((), generator=generator, dtype=torch.float64)
+        return self.centre + self.width * float(torch.special.ndtri(share))
 
 
 #: Red, green and blue of an IMX477-like sensor behind its infrared filter (approximate).
@@ -155,7 +156,8 @@ class Sensor:
         -------
         tuple of Tensor
             Mean and variance, same shape and unit (squared) as `irradiance`. The variance is
-            (shot + read^2 + quantisation) / n over the n raw pixels of that colour.
+            (shot + read^2 + quantisation) / n over the n raw pixels of that colour; with `bayer`
+            and no binning it is that of the sampled pixels, the interpolated ones have less.
         """
         white = self.white_electrons if white_electrons is None else white_electrons
         n = self.raw_per_binned().to(irradiance)[:, None, None]
@@ -216,14 +218,17 @@ class Sensor:
 
 
 def _normal(like: Tensor, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
-    """Standard normal draws of the shape of `like` (B, ...)."""
+    """Draw standard normals of the shape of `like` (B, ...), where the generator lives."""
     if isinstance(generator, torch.Generator):
-        return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
-    rows = [
-        torch.randn(like.shape[1:], generator=g, dtype=like.dtype, device=like.device)
-        for g in generator
-    ]
-    return torch.stack(rows)
+        draw = torch.randn(
+            like.shape, generator=generator, dtype=like.dtype, device=generator.device
+        )
+    else:
+        shape = like.shape[1:]
+        draw = torch.stack(
+            [torch.randn(shape, generator=g, dtype=like.dtype, device=g.device) for g in generator]
+        )
+    return draw.to(like.device)
 
 
 def _shot_noise(
@@ -238,7 +243,8 @@ def _shot_noise(
     ):
         few = expected < 200
         if bool(few.any()):
-            part[few] = torch.poisson(expected[few], generator=source)
+            few_means = expected[few].to(source.device)
+            part[few] = torch.poisson(few_means, generator=source).to(part)
     # pathwise: the deviation grows with the square root of the mean
     slope = 1 + (counts - mean) / (2 * mean.clamp(min=1))
     return counts + slope * (electrons - mean)

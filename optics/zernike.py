@@ -15,7 +15,9 @@ one polynomial per azimuthal order on the distinct radii of the grid.
 
 import math
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,11 +39,12 @@ def noll_to_nm(j: int) -> tuple[int, int]:
 def _disc(samples: int, extent: float) -> tuple[Tensor, Tensor, Tensor]:
     """Complex position, radius index of every sample and the distinct squared radii."""
     x = coordinates(samples, extent / samples)
-    position = torch.complex(*torch.broadcast_tensors(x[None, :], x[:, None]))
+    shape = (samples, samples)
+    position = torch.complex(x[None, :].expand(shape), x[:, None].expand(shape))
     # twice the sample number is an odd or even integer, so equal radii are equal integers
     whole = torch.arange(samples) * 2 - (samples - 1)
     square = whole[:, None] ** 2 + whole[None, :] ** 2
-    distinct, index = square.unique(return_inverse=True)
+    distinct, index = torch.unique(square, return_inverse=True)
     radii = distinct.to(torch.float64) * (extent / samples / 2) ** 2
     inside = radii <= 1 + 1e-12
     index = torch.where(inside[index], index, -1)
@@ -71,7 +74,9 @@ def _radial(m: int, degree: int, square: Tensor) -> list[Tensor]:
     return out
 
 
-def _each_order(first: int, count: int, samples: int, extent: float):  # type: ignore[no-untyped-def]
+def _each_order(
+    first: int, count: int, samples: int, extent: float
+) -> Iterator[tuple[Tensor, list[Tensor], list[tuple[int, int, int]], int]]:
     """Yield, per |m|: (x + i y)^m on the grid, the radial rows, the modes and their norms."""
     position, _, square = _disc(samples, extent)
     groups = _orders(first, count)
@@ -88,7 +93,9 @@ class _Sum(torch.autograd.Function):
     """Coefficients (J,) -> surface (N, N); linear, so its backward is its adjoint."""
 
     @staticmethod
-    def forward(ctx, coefficients, first, samples, extent):  # type: ignore[no-untyped-def]
+    def forward(
+        ctx: Any, coefficients: Tensor, first: int, samples: int, extent: float
+    ) -> Tensor:
         ctx.geometry = (first, coefficients.numel(), samples, extent)
         _, index, square = _disc(samples, extent)
         weight = coefficients.detach().to("cpu", torch.float64)
@@ -106,15 +113,17 @@ class _Sum(torch.autograd.Function):
         return out.to(coefficients)
 
     @staticmethod
-    def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        return _Project.apply(grad, *ctx.geometry), None, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _apply(_Project, grad, *ctx.geometry), None, None, None
 
 
 class _Project(torch.autograd.Function):
     """Surface (N, N) -> inner products with every mode (J,); the adjoint of `_Sum`."""
 
     @staticmethod
-    def forward(ctx, surface, first, count, samples, extent):  # type: ignore[no-untyped-def]
+    def forward(
+        ctx: Any, surface: Tensor, first: int, count: int, samples: int, extent: float
+    ) -> Tensor:
         ctx.geometry = (first, samples, extent)
         _, index, square = _disc(samples, extent)
         values = surface.detach().to("cpu", torch.float64)
@@ -133,8 +142,13 @@ class _Project(torch.autograd.Function):
         return out.to(surface)
 
     @staticmethod
-    def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        return _Sum.apply(grad, *ctx.geometry), None, None, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _apply(_Sum, grad, *ctx.geometry), None, None, None, None
+
+
+def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
+    out: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
+    return out
 
 
 def zernike_surface(
@@ -168,5 +182,4 @@ def zernike_surface(
         raise ValueError(f"coefficients are {tuple(coefficients.shape)}, expected (J,)")
     check_count("first", first)
     check_count("samples", samples, 2)
-    out: Tensor = _Sum.apply(coefficients, first, samples, extent)
-    return out
+    return _apply(_Sum, coefficients, first, samples, extent)

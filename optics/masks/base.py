@@ -62,19 +62,17 @@ class Mask(nn.Module, ABC):
     def height(self) -> Tensor:
         """Surface height (samples, samples), float64, within the limits of the process [m]."""
 
-    def phasor(self, wavelength: Tensor) -> Tensor:
+    def phasor(self, wavelength: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """Complex transmission at each vacuum `wavelength` (W,) [m]: complex (W, N, N).
 
-        The phase is formed and reduced to one turn in float64 and only then rounded.
+        The phase is formed and reduced to one turn in float64 and only then rounded to the real
+        `dtype`, whose complex twin is returned.
         """
         wave = wavelength.detach().to("cpu", torch.float64)
         height = self.height()
         turns_per_metre = ((self.material.index(wave) - 1) / wave).to(height.device)
         turns = (turns_per_metre[:, None, None] * height).remainder(1.0)
-        dtype = torch.float64 if self.double else torch.float32
         return cis(2 * math.pi * turns.to(dtype))
-
-    double: bool = False  #: complex128 instead of complex64 phasors
 
     def excess(self) -> Tensor:
         """Differentiable amount by which the free parameters overstep the process; 0 if none."""
@@ -87,6 +85,8 @@ class Mask(nn.Module, ABC):
 
 class FlatMask(Mask):
     """No relief: the bare lens."""
+
+    flat: Tensor
 
     def __init__(
         self,
@@ -106,12 +106,11 @@ class FlatMask(Mask):
 
     def height(self) -> Tensor:
         """Return zeros (samples, samples) [m]."""
-        flat: Tensor = self.flat
-        return flat
+        return self.flat
 
 
 def cells_across(aperture_diameter: float, cell: float) -> int:
     """Cells along one side of the smallest map that covers the aperture, made even."""
     check_length("aperture_diameter", aperture_diameter)
     check_length("cell", cell)
-    return 2 * math.ceil(aperture_diameter / cell / 2)
+    return 2 * math.ceil(aperture_diameter / cell / 2 * (1 - 1e-12))  # 50.00000000000001 is 50

@@ -51,7 +51,8 @@ class WrappedRelief(Mask):
         Carrier: a Gaussian spot, a uniform disc (a wrapped defocus), none, or independent
         random heights (the speckle mask, a baseline).
     spread : float
-        Standard deviation per axis of the spot, as an angle [rad].
+        Standard deviation per axis of the spot, as an angle [rad]; of the Gaussian before it is
+        cut, so what is left has 0.94 of it at a cut of 2.6.
     cut : float
         Radius at which the Gaussian spot ends, in standard deviations.
     seed : int
@@ -65,6 +66,7 @@ class WrappedRelief(Mask):
     """
 
     pixelated = True
+    carrier: Tensor
 
     def __init__(
         self,
@@ -151,12 +153,11 @@ class WrappedRelief(Mask):
 
     def surface(self) -> Tensor:
         """Height before wrapping (samples, samples), float64 [m]."""
-        carrier: Tensor = self.carrier
-        smooth = self.log_spread.exp() * carrier / self.index_step
+        smooth = self.log_spread.exp() * self.carrier / self.index_step
         return smooth + self.turns.to(torch.float64) * self.turn_height
 
     def height(self) -> Tensor:
-        """Wrapped height (samples, samples), float64, in [0, orders * turn_height) [m]."""
+        """Return the wrapped height (samples, samples), in [0, orders * turn_height) [m]."""
         return self.surface().remainder(self.orders * self.turn_height)
 
     def excess(self) -> Tensor:

@@ -1,0 +1,137 @@
+"""Find the face of a photograph: whose 68 landmarks belong to it, or why there are none."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from anonymizer.alignment import CANONICAL68, apply_similarity, fit_similarity, five_points
+from anonymizer.detection import Mtcnn, nearest_to_centre
+from anonymizer.teachers import LandmarkTeacher
+
+_BOX = 1.15  # side of the teacher's first box in face widths, as the detector draws it
+
+
+@dataclass(frozen=True)
+class Located:
+    """Landmarks of the face that is meant, or the reason why there are none.
+
+    Attributes
+    ----------
+    landmarks : ndarray of float32, shape (68, 2), or None
+        As (x, y) in the picture [px].
+    kind : str
+        Short name of the trouble, to count by; "" if there is none.
+    reason : str
+        The trouble in one sentence.
+    others : int
+        Number of other faces of at least half the size.
+    """
+
+    landmarks: NDArray[np.float32] | None
+    kind: str = ""
+    reason: str = ""
+    others: int = 0
+
+
+class Locator(Protocol):
+    """Finds the face that is meant in a picture."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What the result depends on, as plain JSON."""
+        ...
+
+    def __call__(
+        self, image: NDArray[np.uint8], five: NDArray[np.float32] | None = None
+    ) -> Located:
+        """Return the face of `image` (H, W, 3), near `five` (5, 2) if known [px]."""
+        ...
+
+
+class TeacherLocator:
+    """Detector and landmark teacher, one checking the other.
+
+    The detector places five points of its own. Where the teacher's disagree, one of them is
+    wrong (turned away, covered or no face at all), and the picture is refused.
+
+    Parameters
+    ----------
+    detector : Mtcnn
+        With weights.
+    teacher : LandmarkTeacher
+        With weights.
+    max_disagreement : float, default 0.12
+        Largest mean distance between the two sets of five points, in face widths.
+    """
+
+    def __init__(
+        self, detector: Mtcnn, teacher: LandmarkTeacher, *, max_disagreement: float = 0.12
+    ) -> None:
+        if not 0 < max_disagreement <= 1:
+            raise ValueError(
+                f"max_disagreement = {max_disagreement:g} face widths, expected above 0, at most 1"
+            )
+        self.detector, self.teacher = detector, teacher
+        self.max_disagreement = max_disagreement
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Names, settings and hashes of the two networks."""
+        return {
+            "detector": f"{type(self.detector).__name__} {_network_hash(self.detector)}",
+            "teacher": f"{type(self.teacher).__name__} {_network_hash(self.teacher)}",
+            "max_disagreement": f"{self.max_disagreement:g}",
+        }
+
+    def __call__(
+        self, image: NDArray[np.uint8], five: NDArray[np.float32] | None = None
+    ) -> Located:
+        """Return the landmarks of the large face nearest to the centre."""
+        others = 0
+        if five is None:
+            faces = self.detector.detect([image])[0]
+            if not faces:
+                return Located(None, "no face", "no face was found")
+            face = faces[nearest_to_centre(faces, image.shape[:2])]
+            others = sum(other.side >= face.side / 2 for other in faces) - 1
+            box, five = face.box, face.points
+        else:
+            box = _box_around(five)
+        points = self.teacher.landmarks([image], box[None])[0]
+        if not np.isfinite(points).all():
+            return Located(None, "no landmarks", "no landmarks were found on the face")
+        width = float(np.linalg.norm(np.ptp(points, axis=0))) / 2**0.5
+        own = five_points(torch.from_numpy(points)).numpy()
+        distance = float(np.linalg.norm(own - five, axis=1).mean()) / max(width, 1e-6)
+        if distance > self.max_disagreement:
+            return Located(
+                None,
+                "doubtful landmarks",
+                f"detector and teacher place eyes, nose and mouth {distance:.2f} face widths "
+                f"apart, at most {self.max_disagreement:g} is trusted (turned or covered face?)",
+            )
+        return Located(points, others=others)
+
+
+def _box_around(five: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the box (4,) of the face whose eyes, nose and mouth corners are given."""
+    template = five_points(CANONICAL68)
+    fit = fit_similarity(template, torch.from_numpy(np.asarray(five, np.float32)))
+    centre = apply_similarity(fit, torch.zeros(1, 2))[0].numpy()
+    half = float(torch.linalg.vector_norm(fit[:, 0])) * _BOX / 2
+    return np.concatenate((centre - half, centre + half)).astype(np.float32)
+
+
+def _network_hash(network: nn.Module) -> str:
+    """Return 16 digits that stand for the weights and settings of a network."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    settings = {k: v for k, v in vars(network).items() if isinstance(v, int | float | tuple | str)}
+    digest.update(repr(sorted(settings.items())).encode())
+    return digest.hexdigest()[:16]

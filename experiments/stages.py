@@ -1,0 +1,388 @@
+"""What the stages of a co-design run do in one step.
+
+clear       the regressor learns on clear pictures
+joint       mask, regressor and adversary learn together
+baseline    the clear regressor adapts to another camera
+attacker    a recogniser learns to see through one finished camera
+
+Each maker returns a `Stage` for `experiments.training.fit`. All random draws of a step depend on
+(seed, stage, step, picture) alone, so a step can be made again anywhere, on any number of
+processes.
+"""
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from anonymizer.regressors import Heatmaps
+from experiments.adversary import Attacker, measure_identity
+from experiments.checkpoints import TrainingState
+from experiments.data.crops import FaceCrops
+from experiments.distributed import Processes
+from experiments.objectives import HeatmapTerm, Objective, StepView
+from experiments.sampling import Batches, derive_seed
+from experiments.scene import (
+    Framing,
+    Scenes,
+    generator_for,
+    load_scenes,
+    network_view,
+    observe,
+    reframe,
+)
+from experiments.training import Stage, autocast, descend, moving_average
+from optics import Camera
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Length and pace of one stage.
+
+    Attributes
+    ----------
+    steps : int
+        Optimisation steps.
+    batch : int
+        Pictures per step, over all processes.
+    learning_rate : float
+        Peak learning rate of the network; warms up over 5 % of the steps, then falls as a cosine.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.batch < 1 or not 0 < self.learning_rate < 1:
+            raise ValueError(
+                f"steps = {self.steps}, batch = {self.batch}, learning_rate = "
+                f"{self.learning_rate:g}: steps >= 0, batch >= 1 and 0 < learning_rate < 1"
+            )
+
+    def pace(self, step: int) -> float:
+        """Factor on the learning rate after `step` steps."""
+        warm = max(1, self.steps // 20)
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm))) + 1e-3
+
+
+@dataclass(frozen=True)
+class JointSchedule(Schedule):
+    """Pace of the joint stage.
+
+    Attributes
+    ----------
+    height_rate : float
+        Learning rate of the free heights [turns].
+    spread_rate : float
+        Learning rate of the logarithm of the spread.
+    adversary_rate : float
+        Learning rate of the adversary.
+    adversary_steps : int
+        Adversary steps per mask step.
+    """
+
+    height_rate: float = 2e-3
+    spread_rate: float = 5e-3
+    adversary_rate: float = 2e-4
+    adversary_steps: int = 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every stage of one run shares.
+
+    Attributes
+    ----------
+    framing : Framing
+        How faces are framed.
+    nearest, farthest : float
+        Range of distances, drawn log-uniformly [m].
+    reference : float
+        Distance at which results are compared [m].
+    seed : int
+        Seed of the run.
+    processes : Processes
+        Who computes where.
+    """
+
+    framing: Framing
+    nearest: float
+    farthest: float
+    reference: float
+    seed: int
+    processes: Processes
+
+    def __post_init__(self) -> None:
+        if not 0 < self.nearest <= self.reference <= self.farthest:
+            raise ValueError(
+                f"nearest = {self.nearest:g} m, reference_distance = {self.reference:g} m, "
+                f"farthest = {self.farthest:g} m: they must be positive and in this order"
+            )
+
+    def batch(self, crops: FaceCrops, rows: Tensor, stage: str, step: int) -> "Batch":
+        """Load, frame and place the pictures `rows` for one step."""
+        sources = [generator_for(self.seed, stage, step, int(row)) for row in rows]
+        scenes = reframe(load_scenes(crops, rows.numpy()), self.framing, sources)
+        return Batch(scenes.to(self.processes.device), sources, rows.to(self.processes.device))
+
+    def distance(self, generator: torch.Generator) -> float:
+        """Draw one distance, uniform in its logarithm [m]."""
+        share = torch.rand((), generator=generator).item()
+        return float(self.nearest * (self.farthest / self.nearest) ** share)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one step, their noise sources and their rows in the data."""
+
+    scenes: Scenes
+    sources: Sequence[torch.Generator]
+    rows: Tensor
+
+
+class StaticPsfs:
+    """PSFs of a finished camera at fixed distances, computed once."""
+
+    def __init__(self, camera: Camera, distances: Sequence[float]) -> None:
+        self.distances = tuple(distances)
+        with torch.no_grad():
+            self.psfs = camera.psf(self.distances)
+
+    def at(self, index: int) -> tuple[float, Tensor]:
+        """Distance [m] and PSF (3, h, w) number `index`."""
+        return self.distances[index], self.psfs[index]
+
+    @classmethod
+    def over_range(cls, camera: Camera, setting: Setting, count: int = 7) -> "StaticPsfs":
+        """Distances spread evenly in their logarithm over the range of a run."""
+        ratio = setting.farthest / setting.nearest
+        return cls(camera, [setting.nearest * ratio ** (i / (count - 1)) for i in range(count)])
+
+
+def clear_stage(
+    regressor: nn.Module, utility: HeatmapTerm, crops: FaceCrops, plan: Schedule, setting: Setting
+) -> Stage:
+    """Stage "clear": landmarks on clear pictures, as the networks see them."""
+
+    def look(batch: Batch, generator: torch.Generator) -> Tensor:
+        return batch.scenes.light
+
+    return _regressor_stage("clear", regressor, utility, crops, plan, setting, look)
+
+
+def baseline_stage(
+    name: str,
+    camera: Camera,
+    regressor: nn.Module,
+    utility: HeatmapTerm,
+    crops: FaceCrops,
+    plan: Schedule,
+    setting: Setting,
+) -> Stage:
+    """Stage "baseline_<name>": landmarks on the measurements of a fixed camera."""
+    psfs: list[StaticPsfs] = []
+
+    def look(batch: Batch, generator: torch.Generator) -> Tensor:
+        if not psfs:  # not before the first step: a finished stage needs none
+            psfs.append(StaticPsfs.over_range(camera, setting))
+        pick = int(torch.randint(len(psfs[0].distances), (), generator=generator))
+        distance, psf = psfs[0].at(pick)
+        seen = observe(camera, psf, batch.scenes, distance, batch.sources)
+        return network_view(seen, batch.scenes.size)
+
+    return _regressor_stage(f"baseline_{name}", regressor, utility, crops, plan, setting, look)
+
+
+def _regressor_stage(name, regressor, utility, crops, plan, setting, look) -> Stage:  # type: ignore[no-untyped-def]
+    batches = _batches(len(crops), plan, setting, name)
+    optimizer = torch.optim.Adam(regressor.parameters(), lr=plan.learning_rate)
+    scheduler = LambdaLR(optimizer, plan.pace)
+
+    def step(done: int) -> Mapping[str, Tensor]:
+        batch = setting.batch(crops, batches.next(), name, done)
+        with torch.no_grad():
+            seen = look(batch, generator_for(setting.seed, name, done))
+        with autocast(setting.processes.device):
+            heatmaps: Heatmaps = regressor(seen)
+        loss = utility.compare(heatmaps, batch.scenes.landmarks, batch.scenes.size)
+        descend(loss, optimizer, step=done, max_norm=5.0)
+        scheduler.step()
+        return {"landmarks": loss}
+
+    state = TrainingState(
+        modules={"regressor": regressor},
+        others={"optimizer": optimizer, "scheduler": scheduler, "batches": batches},
+    )
+    return Stage(name, step, state)
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is learned together.
+
+    Attributes
+    ----------
+    camera : Camera
+        Its mask is learned.
+    regressor : nn.Module
+        Landmark network.
+    average : nn.Module
+        Moving average of the regressor, the one that is kept.
+    objective : Objective
+        What is minimised.
+    attacker : Attacker or None
+        Identity adversary, enrolled with the training pictures in their order.
+    """
+
+    camera: Camera
+    regressor: nn.Module
+    average: nn.Module
+    objective: Objective
+    attacker: Attacker | None
+
+
+def joint_stage(
+    design: Design, crops: FaceCrops, plan: JointSchedule, setting: Setting, *, name: str = "joint"
+) -> Stage:
+    """Stage "joint": PrivHAR's alternation with the PSF of a random distance and wavelength.
+
+    Per step: one descent of mask and regressor on the objective, then the adversary's own
+    descents on the same measurement without the mask's gradient.
+    """
+    camera, attacker, objective = design.camera, design.attacker, design.objective
+    batches = _batches(len(crops), plan, setting, name)
+    optimizer = torch.optim.Adam(
+        [
+            *mask_groups(camera, plan),
+            {"params": list(design.regressor.parameters()), "lr": plan.learning_rate},
+        ]
+    )
+    scheduler = LambdaLR(optimizer, plan.pace)
+    others = {"optimizer": optimizer, "scheduler": scheduler, "batches": batches}
+    modules = {
+        "mask": camera.mask,
+        "regressor": design.regressor,
+        "average": design.average,
+        "objective": objective,
+    }
+    if attacker is not None:
+        learner = torch.optim.Adam(attacker.parameters(), lr=plan.adversary_rate)
+        others["adversary"] = learner
+        modules["adversary"] = attacker
+
+    def step(done: int) -> Mapping[str, Tensor]:
+        draw = generator_for(setting.seed, name, done)
+        distance = setting.distance(draw)
+        batch = setting.batch(crops, batches.next(), name, done)
+        psf = camera.psf([distance], generator=draw)[0]
+        seen = observe(camera, psf, batch.scenes, distance, batch.sources)
+        seen = network_view(seen, batch.scenes.size)
+        with autocast(setting.processes.device):
+            heatmaps = design.regressor(seen)
+        identity = None
+        if attacker is not None:
+            identity = measure_identity(attacker, seen, batch.scenes, batch.rows)
+        view = StepView(
+            camera=camera,
+            psf=psf,
+            mean_psf=objective.mean_psf(psf),
+            distance=distance,
+            scenes=batch.scenes,
+            measurement=seen,
+            heatmaps=heatmaps,
+            identity_loss=identity,
+            identity_chance=attacker.chance if attacker is not None else 1.0,
+        )
+        terms = objective(view)
+        total = torch.stack([value.to(torch.float32) for value in terms.values()]).sum()
+        descend(total, optimizer, step=done, max_norm=10.0)
+        scheduler.step()
+        design.average.update_parameters(design.regressor)  # type: ignore[operator]
+        values = {"total": total, **terms}
+        if attacker is not None:
+            fixed = seen.detach()
+            for _ in range(plan.adversary_steps):
+                loss = attacker(fixed, batch.scenes.landmarks, batch.rows)
+                descend(loss, learner, step=done, max_norm=5.0)
+            values["adversary"] = loss.detach() / attacker.chance
+        if hasattr(camera.mask, "log_spread"):
+            values["mask/spread_mrad"] = camera.mask.log_spread.detach().exp() * 1e3
+        return values
+
+    return Stage(name, step, TrainingState(modules=modules, others=others))
+
+
+def mask_groups(camera: Camera, plan: JointSchedule) -> list[dict[str, object]]:
+    """Optimiser groups of the mask: the spread has a pace of its own."""
+    spread = [p for n, p in camera.mask.named_parameters() if n == "log_spread"]
+    heights = [p for n, p in camera.mask.named_parameters() if n != "log_spread"]
+    groups: list[dict[str, object]] = [{"params": heights, "lr": plan.height_rate}]
+    if spread:
+        groups.append({"params": spread, "lr": plan.spread_rate})
+    return groups
+
+
+def attacker_stage(
+    name: str,
+    camera: Camera,
+    attacker: Attacker,
+    crops: FaceCrops,
+    plan: Schedule,
+    setting: Setting,
+) -> Stage:
+    """Stage `name`: fine-tune a recogniser on measurements of a finished camera.
+
+    Half of the steps are at the reference distance, the others anywhere in the range. `attacker`
+    is enrolled with `crops` in their order.
+    """
+    batches = _batches(len(crops), plan, setting, name)
+    optimizer = torch.optim.Adam(attacker.parameters(), lr=plan.learning_rate)
+    scheduler = LambdaLR(optimizer, plan.pace)
+    psfs: list[tuple[StaticPsfs, StaticPsfs]] = []
+
+    def step(done: int) -> Mapping[str, Tensor]:
+        if not psfs:
+            psfs.append(
+                (
+                    StaticPsfs(camera, [setting.reference]),
+                    StaticPsfs.over_range(camera, setting),
+                )
+            )
+        draw = generator_for(setting.seed, name, done)
+        bank = psfs[0][int(torch.randint(2, (), generator=draw))]
+        distance, psf = bank.at(int(torch.randint(len(bank.distances), (), generator=draw)))
+        batch = setting.batch(crops, batches.next(), name, done)
+        with torch.no_grad():
+            seen = observe(camera, psf, batch.scenes, distance, batch.sources)
+            seen = network_view(seen, batch.scenes.size)
+        loss = attacker(seen, batch.scenes.landmarks, batch.rows)
+        descend(loss, optimizer, step=done, max_norm=5.0)
+        scheduler.step()
+        return {"identity": loss}
+
+    state = TrainingState(
+        modules={"attacker": attacker},
+        others={"optimizer": optimizer, "scheduler": scheduler, "batches": batches},
+    )
+    return Stage(name, step, state)
+
+
+def start_average(regressor: nn.Module, decay: float = 0.99) -> nn.Module:
+    """Moving average that starts as a copy of `regressor`."""
+    return moving_average(copy.deepcopy(regressor), decay)
+
+
+def _batches(examples: int, plan: Schedule, setting: Setting, name: str) -> Batches:
+    return Batches(
+        examples,
+        min(plan.batch, examples),
+        seed=derive_seed(setting.seed, name),
+        processes=setting.processes,
+    )
