@@ -104,7 +104,7 @@ class Mtcnn(nn.Module):
 
     def _detect_one(self, image: Image) -> list[Detection]:
         check_image(image)
-        pixels = torch.tensor(image).permute(2, 0, 1)[None].float()
+        pixels = torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1)[None].float()
         pixels = (pixels.to(self.pnet.conv1.weight.device) - 127.5) / 128
         reduction = min(1.0, self.largest_image / max(image.shape[:2]))
         if reduction < 1:

@@ -93,7 +93,7 @@ def boundary_map(landmarks: Tensor, map_size: int, *, sigma: float = 1.0, steps:
 
 
 def soft_argmax(probability: Tensor) -> Tensor:
-    """Expected position under maps that sum to 1: (B, K, M, M') -> (B, K, 2) as (x, y) [map px]."""
+    """Return the mean position under maps of sum 1: (B, K, M, M') -> (B, K, 2) [map px]."""
     rows, columns = probability.shape[-2:]
     y = torch.arange(rows, dtype=probability.dtype, device=probability.device)
     x = torch.arange(columns, dtype=probability.dtype, device=probability.device)

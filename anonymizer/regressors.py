@@ -6,6 +6,7 @@ door, so neither exposure nor the loss of contrast in the lens matters to them. 
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -38,7 +39,7 @@ class Heatmaps:
         return self.logits.flatten(2).log_softmax(-1).reshape(self.logits.shape)
 
     def landmarks(self) -> Tensor:
-        """Expected landmark positions (B, K, 2) in input pixels."""
+        """Return the mean landmark positions (B, K, 2) in input pixels."""
         maps = self.log_probability().exp()
         return from_map(soft_argmax(maps), self.size, maps.shape[-1])
 
@@ -103,7 +104,7 @@ class CompactRegressor(nn.Module):
             nn.Conv2d(first // 2, first, 3, stride=2, padding=1),
             nn.ReLU(),
         )
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.down = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs])
         self.up = nn.ModuleList([nn.Conv2d(b, a, 1) for a, b in pairs])
         self.encode = nn.ModuleList([_Residual(w) for w in widths])
@@ -136,7 +137,7 @@ class _ConvBlock(nn.Module):
     def __init__(self, channels: int, out: int, norm: str) -> None:
         super().__init__()
         widths = (channels, out // 2, out // 4, out // 4)
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.norms = nn.ModuleList([_norm(norm, a) for a, _ in pairs])
         self.convs = nn.ModuleList([nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairs])
         self.shortcut = (

@@ -36,7 +36,8 @@ UNITS: dict[str, dict[str, Decimal]] = {
 }
 _EXAMPLES = {"length": "25 mm", "time": "20 ms", "angle": "5 mrad", "charge": "10 ke-"}
 _QUANTITY = re.compile(
-    r"\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*(?P<unit>[^\s\d.].*?)\s*"
+    r"\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s*(?P<unit>[^\s\d.].*?)\s*",
+    re.ASCII,
 )
 _LONGEST = 64  # characters; longer texts are refused before they are parsed
 

@@ -62,7 +62,7 @@ class Attacker(nn.Module):
         return math.log(len(people) - 1) - float(usable.log().mean())
 
     def embed(self, measurement: Tensor, landmarks: Tensor) -> Tensor:
-        """Unit embeddings of measured crops (B, 3, S, S), aligned by true landmarks."""
+        """Return unit embeddings of measured crops (B, 3, S, S), by true landmarks."""
         out: Tensor = self.probe(align_faces(measurement, landmarks))
         return out
 

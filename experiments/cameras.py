@@ -24,11 +24,15 @@ class Baseline:
     crop_pixels : int or None
         Pixels across a face crop at the reference distance, reached by binning; None keeps the
         camera's binning.
+    window : int or None
+        Side of the PSF in binned pixels; None keeps the camera's. A bare lens needs few, and
+        the pupil is then sampled as coarsely as that window allows.
     """
 
     mask: str = "flat"
     focus_distance: float | None = None
     crop_pixels: int | None = None
+    window: int | None = None
 
     def __post_init__(self) -> None:
         if self.mask not in ("flat", "random"):
@@ -60,9 +64,7 @@ def build_camera(settings: Mapping[str, Any], **changes: Any) -> Camera:
 
 def build_mask(settings: Mapping[str, Any]) -> Mask:
     """Learnable mask of the run, over the camera's aperture."""
-    mask: Mask = build(
-        settings["mask"], aperture_diameter=settings["camera"]["aperture_diameter"]
-    )
+    mask: Mask = build(settings["mask"], aperture_diameter=settings["camera"]["aperture_diameter"])
     return mask
 
 
@@ -72,24 +74,18 @@ def build_baseline(
     """Comparison camera with the aperture, lens and sensor of the run."""
     diameter = settings["camera"]["aperture_diameter"]
     sensor: Sensor = build(settings["sensor"])
-    window = None
+    window = baseline.window or settings["camera"]["window"]
+    lens: ThinLens = build(settings["lens"])
+    behind = lens.image_distance(baseline.focus_distance or settings["camera"]["focus_distance"])
     if baseline.crop_pixels is not None:
-        sensor, window = _coarser(sensor, settings, baseline.crop_pixels, context, reference)
+        crop = context * FACE_WIDTH * behind / reference
+        sensor = _coarser(sensor, crop, baseline.crop_pixels)
     if baseline.mask == "random":
-        learned = build_mask(settings)
-        if not isinstance(learned, WrappedRelief):
-            learned = WrappedRelief(aperture_diameter=diameter, cell=8e-6)
-        mask: Mask = WrappedRelief(
-            aperture_diameter=diameter,
-            cell=learned.cell,
-            max_height=learned.max_height,
-            material=learned.material.name,
-            design_wavelength=learned.design_wavelength,
-            profile="random",
-            seed=1,
-        )
+        mask: Mask = _random_mask(settings, diameter)
     else:
-        mask = FlatMask(aperture_diameter=diameter, cell=4e-6)
+        shortest = min(band.centre - 2 * band.width for band in sensor.bands)
+        cell = min(0.98 * shortest * behind / (window * sensor.pitch), diameter / 64)
+        mask = FlatMask(aperture_diameter=diameter, cell=cell)
     return build_camera(
         settings,
         mask=mask,
@@ -99,17 +95,27 @@ def build_baseline(
     )
 
 
-def _coarser(
-    sensor: Sensor, settings: Mapping[str, Any], pixels: int, context: float, reference: float
-) -> tuple[Sensor, int]:
-    """Sensor binned until a crop at the reference distance is `pixels` wide, and its window."""
-    lens: ThinLens = build(settings["lens"])
-    behind = lens.image_distance(settings["camera"]["focus_distance"])
-    crop = context * FACE_WIDTH * behind / reference
+def _random_mask(settings: Mapping[str, Any], diameter: float) -> WrappedRelief:
+    """Independent random heights with the process, cells and material of the learned mask."""
+    learned = build_mask(settings)
+    relief = learned.max_height if isinstance(learned, WrappedRelief) else 8e-6
+    return WrappedRelief(
+        aperture_diameter=diameter,
+        cell=learned.cell if learned.pixelated else 8e-6,
+        max_height=relief,
+        material=learned.material.name,
+        design_wavelength=learned.design_wavelength,
+        profile="random",
+        seed=1,
+    )
+
+
+def _coarser(sensor: Sensor, crop: float, pixels: int) -> Sensor:
+    """Sensor binned until `crop` [m] on it is `pixels` wide."""
     binning = max(2, 2 * round(crop / pixels / sensor.pixel_pitch / 2))
     if binning < sensor.binning:
         raise SettingsError(
             f"baselines: {pixels} pixels across a crop are more than the camera has "
             f"({crop / sensor.pitch:.0f}); use fewer"
         )
-    return replace(sensor, binning=binning), 5
+    return replace(sensor, binning=binning)

@@ -158,6 +158,7 @@ class TestSet:
 
 def evaluate_camera(
     camera: Camera,
+    psfs: Mapping[float, Tensor],
     regressor: nn.Module,
     judges: Judges,
     test: TestSet,
@@ -175,6 +176,8 @@ def evaluate_camera(
     ----------
     camera, regressor : Camera, nn.Module
         What is judged.
+    psfs : mapping of float to Tensor
+        PSF (3, h, w) of the camera at every distance of the protocol.
     judges : Judges
         Who looks.
     test, tuning : TestSet
@@ -197,22 +200,22 @@ def evaluate_camera(
     """
     device = next(regressor.parameters()).device
     out: Metrics = {}
-    with torch.no_grad():
-        psfs = camera.psf(protocol.distances, nodes=protocol.nodes)
     test.enrol(judges.recognizers)
     tuning.enrol(judges.recognizers)
     inversions = [(f, e) for e in (None, *protocol.exposures) for f in protocol.frames]
     total = len(protocol.distances) + (len(inversions) if test.has_identities else 0)
     with tqdm(total=total, desc=f"evaluate {label}", disable=None if progress else True) as bar:
-        for distance, psf in zip(protocol.distances, psfs, strict=True):
+        for distance in protocol.distances:
+            psf = psfs[distance]
             found = _at_distance(camera, psf, regressor, judges, test, protocol, distance, device)
             out |= {f"{distance:g}m/{key}": value for key, value in found.items()}
             if distance == protocol.reference:
                 out |= found | _psf_numbers(camera, psf, distance)
-                reference_psf = psf
             bar.update()
         for frames, exposure in inversions:
-            attack = Inversion(camera, reference_psf, scene_power, protocol, frames, exposure)
+            attack = Inversion(
+                camera, psfs[protocol.reference], scene_power, protocol, frames, exposure
+            )
             strength = (strengths or {}).get(attack.suffix)
             if strength is None:
                 strength = attack.tune(judges.recognizers, tuning, device)
@@ -443,8 +446,7 @@ class Inversion:
                         probes.append(recognizers[name](align_faces(light, scenes.landmarks)).cpu())
                 score = float(torch.cat(rows_all).mean())
                 if probes:
-                    assert name is not None
-                    score = _verify(torch.cat(probes), tuning, name).auc.value
+                    score = _verify(torch.cat(probes), tuning, str(name)).auc.value
                 if score > best:
                     best, chosen = score, strength
         return chosen

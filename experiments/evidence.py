@@ -26,6 +26,7 @@ class Finished:
     """A camera with the regressor that reads it."""
 
     camera: Camera
+    psfs: Mapping[float, Tensor]
     regressor: nn.Module
 
 
@@ -73,7 +74,7 @@ def collect(
         }
         for name, item in cameras.items():
             camera = item.camera
-            psf = camera.psf([protocol.reference], nodes=protocol.nodes)[0]
+            psf = item.psfs[protocol.reference]
             seen = observe(
                 camera, psf, scenes, protocol.reference, test.noise(rows, protocol.reference)
             )
@@ -91,7 +92,8 @@ def collect(
             arrays["mtf"].append(radial_mtf(psf[1], cycles, size=1024))
             arrays["baseline_psf"].append(_window(psf, _first(cameras).window))
         camera = _first(cameras)
-        psfs = camera.psf(protocol.distances, nodes=protocol.nodes)
+        own = next(iter(cameras.values())).psfs
+        psfs = torch.stack([own[distance] for distance in protocol.distances])
         height = camera.mask.height().to(torch.float32)
     out = {name: torch.stack(values).cpu().numpy() for name, values in arrays.items()}
     out |= {

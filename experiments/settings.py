@@ -44,6 +44,7 @@ PHYSICAL = {
     "pixel_pitch": "length",
     "reference_distance": "length",
     "spacing": "length",
+    "start_rms": "length",
     "wavelength": "length",
     "wavelengths": "length",
     "wrap_height": "length",
@@ -51,6 +52,10 @@ PHYSICAL = {
     "timeout": "time",
     "angle": "angle",
     "max_angle": "angle",
+    "max_pitch": "angle",
+    "max_roll": "angle",
+    "max_yaw": "angle",
+    "roll": "angle",
     "spread": "angle",
 }
 
@@ -195,7 +200,8 @@ def _locate(name: object, path: str) -> Callable[..., Any]:
             raise  # a dependency of the module is missing
         raise SettingsError(f"{path}._target_ = {name!r}: there is no such module") from error
     target = vars(module).get(attribute)
-    if not callable(target):
+    origin = str(getattr(target, "__module__", "")).split(".")[0]
+    if not callable(target) or origin not in OWN_PACKAGES:
         near = did_you_mean(attribute, [n for n, v in vars(module).items() if callable(v)])
         raise SettingsError(f"{path}._target_ = {name!r}: {module_name} has no {attribute}{near}")
     return typing.cast(Callable[..., Any], target)

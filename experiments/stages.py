@@ -12,7 +12,7 @@ processes.
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -132,6 +132,11 @@ class Setting:
         scenes = reframe(load_scenes(crops, rows.numpy()), self.framing, sources)
         return Batch(scenes.to(self.processes.device), sources, rows.to(self.processes.device))
 
+    def grid(self, count: int = 5) -> list[float]:
+        """Distances spread evenly in their logarithm over the range [m]."""
+        ratio = self.farthest / self.nearest
+        return [self.nearest * ratio ** (i / (count - 1)) for i in range(count)]
+
     def distance(self, generator: torch.Generator) -> float:
         """Draw one distance, uniform in its logarithm [m]."""
         share = torch.rand((), generator=generator).item()
@@ -147,23 +152,31 @@ class Batch:
     rows: Tensor
 
 
-class StaticPsfs:
-    """PSFs of a finished camera at fixed distances, computed once."""
+@dataclass(frozen=True)
+class StaticCamera:
+    """A finished camera with its PSFs at fixed distances.
 
-    def __init__(self, camera: Camera, distances: Sequence[float]) -> None:
-        self.distances = tuple(distances)
+    Attributes
+    ----------
+    camera : Camera
+        Scale and sensor.
+    psfs : mapping of float to Tensor
+        PSF (3, h, w) by distance [m].
+    """
+
+    camera: Camera
+    psfs: Mapping[float, Tensor]
+
+    def look(self, batch: "Batch", generator: torch.Generator, favourite: float | None) -> Tensor:
+        """Measure `batch` (B, 3, S, S) at a random distance, half of the time at `favourite`."""
+        distances = sorted(self.psfs)
+        pick, fair = torch.rand(2, generator=generator).tolist()
+        distance = distances[int(pick * len(distances))]
+        if favourite is not None and fair < 0.5:
+            distance = favourite
         with torch.no_grad():
-            self.psfs = camera.psf(self.distances)
-
-    def at(self, index: int) -> tuple[float, Tensor]:
-        """Distance [m] and PSF (3, h, w) number `index`."""
-        return self.distances[index], self.psfs[index]
-
-    @classmethod
-    def over_range(cls, camera: Camera, setting: Setting, count: int = 7) -> "StaticPsfs":
-        """Distances spread evenly in their logarithm over the range of a run."""
-        ratio = setting.farthest / setting.nearest
-        return cls(camera, [setting.nearest * ratio ** (i / (count - 1)) for i in range(count)])
+            seen = observe(self.camera, self.psfs[distance], batch.scenes, distance, batch.sources)
+            return network_view(seen, batch.scenes.size)
 
 
 def clear_stage(
@@ -179,7 +192,7 @@ def clear_stage(
 
 def baseline_stage(
     name: str,
-    camera: Camera,
+    fixed: StaticCamera,
     regressor: nn.Module,
     utility: HeatmapTerm,
     crops: FaceCrops,
@@ -187,20 +200,22 @@ def baseline_stage(
     setting: Setting,
 ) -> Stage:
     """Stage "baseline_<name>": landmarks on the measurements of a fixed camera."""
-    psfs: list[StaticPsfs] = []
 
     def look(batch: Batch, generator: torch.Generator) -> Tensor:
-        if not psfs:  # not before the first step: a finished stage needs none
-            psfs.append(StaticPsfs.over_range(camera, setting))
-        pick = int(torch.randint(len(psfs[0].distances), (), generator=generator))
-        distance, psf = psfs[0].at(pick)
-        seen = observe(camera, psf, batch.scenes, distance, batch.sources)
-        return network_view(seen, batch.scenes.size)
+        return fixed.look(batch, generator, None)
 
     return _regressor_stage(f"baseline_{name}", regressor, utility, crops, plan, setting, look)
 
 
-def _regressor_stage(name, regressor, utility, crops, plan, setting, look) -> Stage:  # type: ignore[no-untyped-def]
+def _regressor_stage(
+    name: str,
+    regressor: nn.Module,
+    utility: HeatmapTerm,
+    crops: FaceCrops,
+    plan: Schedule,
+    setting: Setting,
+    look: Callable[[Batch, torch.Generator], Tensor],
+) -> Stage:
     batches = _batches(len(crops), plan, setting, name)
     optimizer = torch.optim.Adam(regressor.parameters(), lr=plan.learning_rate)
     scheduler = LambdaLR(optimizer, plan.pace)
@@ -331,7 +346,7 @@ def mask_groups(camera: Camera, plan: JointSchedule) -> list[dict[str, object]]:
 
 def attacker_stage(
     name: str,
-    camera: Camera,
+    fixed: StaticCamera,
     attacker: Attacker,
     crops: FaceCrops,
     plan: Schedule,
@@ -345,23 +360,11 @@ def attacker_stage(
     batches = _batches(len(crops), plan, setting, name)
     optimizer = torch.optim.Adam(attacker.parameters(), lr=plan.learning_rate)
     scheduler = LambdaLR(optimizer, plan.pace)
-    psfs: list[tuple[StaticPsfs, StaticPsfs]] = []
 
     def step(done: int) -> Mapping[str, Tensor]:
-        if not psfs:
-            psfs.append(
-                (
-                    StaticPsfs(camera, [setting.reference]),
-                    StaticPsfs.over_range(camera, setting),
-                )
-            )
-        draw = generator_for(setting.seed, name, done)
-        bank = psfs[0][int(torch.randint(2, (), generator=draw))]
-        distance, psf = bank.at(int(torch.randint(len(bank.distances), (), generator=draw)))
         batch = setting.batch(crops, batches.next(), name, done)
-        with torch.no_grad():
-            seen = observe(camera, psf, batch.scenes, distance, batch.sources)
-            seen = network_view(seen, batch.scenes.size)
+        draw = generator_for(setting.seed, name, done)
+        seen = fixed.look(batch, draw, setting.reference)
         loss = attacker(seen, batch.scenes.landmarks, batch.rows)
         descend(loss, optimizer, step=done, max_norm=5.0)
         scheduler.step()
@@ -375,7 +378,7 @@ def attacker_stage(
 
 
 def start_average(regressor: nn.Module, decay: float = 0.99) -> nn.Module:
-    """Moving average that starts as a copy of `regressor`."""
+    """Return a moving average that starts as a copy of `regressor`."""
     return moving_average(copy.deepcopy(regressor), decay)
 
 

@@ -195,8 +195,14 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     for name, array in arrays.items():
         if np.asarray(array).dtype.hasobject:
             raise TypeError(f"array {name} holds Python objects, which are never stored")
-    plain: dict[str, Any] = dict(arrays)
-    atomic_write(path, lambda file: np.savez_compressed(file, **plain))
+
+    def write(file: BinaryIO) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
+                    np.lib.format.write_array(part, np.asarray(array), allow_pickle=False)
+
+    atomic_write(path, write)
 
 
 def load_arrays(path: Path, *, sha256: str | None = None) -> dict[str, NDArray[Any]]:

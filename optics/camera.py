@@ -167,24 +167,39 @@ class Camera(nn.Module):
         pupil = pupil * aperture.to(pupil.real.dtype)
         parts = self.subsamples
         pitch = self.sensor.pitch / parts
+        points = self.window * parts + 2  # one beyond each side, see _sum_pixels
         field = to_sensor(
             pupil,
             spacing=self.mask.cell,
             wavelength=wave,
             distance=self.sensor_distance,
-            points=(self.window * parts, self.window * parts),
+            points=(points, points),
             pitch=pitch,
         )
         intensity = field.real.square() + field.imag.square()
         if self.mask.pixelated:
-            intensity = intensity * self._cell_envelope(wave, pitch).to(intensity)
-        intensity = intensity.reshape(len(wave), self.window, parts, self.window, parts)
+            intensity = intensity * self._cell_envelope(wave, points, pitch).to(intensity)
+        rows = self._sum_pixels(intensity, parts)
+        spots = self._sum_pixels(rows.transpose(-1, -2), parts).transpose(-1, -2)
         energy = float(aperture.square().sum()) * self.mask.cell**2
-        return intensity.sum((2, 4)) * (pitch**2 / energy)
+        return spots * (pitch**2 / energy)
 
-    def _cell_envelope(self, wavelength: Tensor, pitch: float) -> Tensor:
+    def _sum_pixels(self, intensity: Tensor, parts: int) -> Tensor:
+        """Integrate the last axis over pixels of `parts` points: (..., points) -> (..., window).
+
+        Midpoint rule and its first Euler-Maclaurin term: the slopes at the two sides of the
+        pixel, which is why one more point is needed beyond the window.
+        """
+        inner = intensity[..., 1:-1].reshape(*intensity.shape[:-1], self.window, parts).sum(-1)
+        span = (self.window - 1) * parts + 1
+        before, first, last, after = (
+            intensity[..., start : start + span : parts] for start in (0, 1, parts, parts + 1)
+        )
+        return inner + (after - last - first + before) / 24
+
+    def _cell_envelope(self, wavelength: Tensor, points: int, pitch: float) -> Tensor:
         """Intensity envelope of one flat square cell, sinc^2 sinc^2: (W, points, points)."""
-        x = coordinates(self.window * self.subsamples, pitch)
+        x = coordinates(points, pitch)
         rate = self.mask.cell / (wavelength * self.sensor_distance)
         line = torch.sinc(rate[:, None] * x).square()
         return line[:, :, None] * line[:, None, :]

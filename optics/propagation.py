@@ -45,9 +45,7 @@ def cis(phase: Tensor) -> Tensor:
 
 def _chirp_axis(field: Tensor, points: int, rate: Tensor, dtype: torch.dtype) -> Tensor:
     """Chirp-z transform of the last axis of (W, H, N) at one rate per leading entry."""
-    per_rate = [
-        _chirps(field.shape[-1], points, r, field.device, dtype) for r in rate.tolist()
-    ]
+    per_rate = [_chirps(field.shape[-1], points, r, field.device, dtype) for r in rate.tolist()]
     first, kernel, last = (torch.stack(t)[:, None, :] for t in zip(*per_rate, strict=True))
     # unscaled transforms only: a scaled one of 2048 x 2048 is wrong in some builds of torch
     spectrum = torch.fft.fft(field * first, n=kernel.shape[-1])

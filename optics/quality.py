@@ -126,9 +126,7 @@ def recoverable_bits(
     return torch.log1p(ratio.sum(0)) / (2 * math.log(2))
 
 
-def wiener(
-    measurement: Tensor, psf: Tensor, *, scene_power: Tensor, noise_power: Tensor
-) -> Tensor:
+def wiener(measurement: Tensor, psf: Tensor, *, scene_power: Tensor, noise_power: Tensor) -> Tensor:
     r"""Linear inversion with the exact PSF.
 
     .. math:: \hat x = \mathcal F^{-1} \left\{ \frac{H^* S}{|H|^2 S + \sigma^2} \,

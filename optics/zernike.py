@@ -93,9 +93,7 @@ class _Sum(torch.autograd.Function):
     """Coefficients (J,) -> surface (N, N); linear, so its backward is its adjoint."""
 
     @staticmethod
-    def forward(
-        ctx: Any, coefficients: Tensor, first: int, samples: int, extent: float
-    ) -> Tensor:
+    def forward(ctx: Any, coefficients: Tensor, first: int, samples: int, extent: float) -> Tensor:
         ctx.geometry = (first, coefficients.numel(), samples, extent)
         _, index, square = _disc(samples, extent)
         weight = coefficients.detach().to("cpu", torch.float64)

@@ -131,7 +131,7 @@ def verify(
         raise ValueError(f"probes have {a.shape[1]} dimensions, gallery {b.shape[1]}")
     person_a, image_a = _labels("probe", probe_person, probe_image, len(a))
     person_b, image_b = _labels("gallery", gallery_person, gallery_image, len(b))
-    people, code = np.unique(np.concatenate((person_a, person_b)), return_inverse=True)
+    _, code = np.unique(np.concatenate((person_a, person_b)), return_inverse=True)
     code_a, code_b = code[: len(a)], code[len(a) :]
 
     scores = a @ b.T

@@ -228,7 +228,7 @@ def _append(folder: Path, number: int, shard: Shard, size: int) -> dict[str, Any
     record = {
         "count": len(images),
         "sha256": hashlib.sha256(images.data if images.size else b"").hexdigest(),
-        "refused": [list(pair) for pair in shard.refused],
+        "refused": [list(one) for one in shard.refused],
         "counts": dict(shard.counts),
     }
     arrays: dict[str, NDArray[Any]] = {
@@ -272,7 +272,11 @@ def _finish(
     for record in records:
         for name, value in record["counts"].items():
             counts[name] = counts.get(name, 0) + value
-    refused = [{"file": file, "reason": reason} for r in records for file, reason in r["refused"]]
+    refused = [
+        {"file": file, "kind": kind, "reason": reason}
+        for record in records
+        for file, kind, reason in record["refused"]
+    ]
     content = {
         "format": FORMAT,
         "key": key,

@@ -41,9 +41,13 @@ class Rows:
         return len(self.rows)
 
     def __getitem__(self, index: Index) -> NDArray[np.uint8]:
-        if isinstance(index, tuple):
-            return np.asarray(self.base[self.rows[index[0]]])[(..., *index[1:])]
-        return np.asarray(self.base[self.rows[index]])
+        if not isinstance(index, tuple):
+            return np.asarray(self.base[self.rows[index]])
+        if index[0] is ...:
+            return np.asarray(self)[index]
+        chosen = np.asarray(self.base[self.rows[index[0]]])
+        kept_axes = chosen.ndim - (self.ndim - 1)  # none if the first index was one row
+        return chosen[(slice(None),) * kept_axes + index[1:]]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
@@ -162,8 +166,8 @@ class Shard:
         As in `FaceCrops`.
     people : sequence of str or None
         Name of the person in each crop.
-    refused : sequence of (str, str)
-        File and reason of each picture that gave no crop.
+    refused : sequence of (str, str, str)
+        File, kind of trouble and reason of each picture that gave no crop.
     counts : mapping of str to int
         Anything worth counting; the store adds up its shards.
     """
@@ -173,5 +177,5 @@ class Shard:
     people: Sequence[str | None]
     files: Sequence[str]
     attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    refused: Sequence[tuple[str, str]] = ()
+    refused: Sequence[tuple[str, str, str]] = ()
     counts: Mapping[str, int] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from experiments.data.crops import FaceCrops
 from experiments.data.errors import DataError
 from experiments.data.layouts.base import Entry, Layout
 from experiments.data.layouts.sidecar import read_table
-from experiments.data.locating import Locator, TeacherLocator
+from experiments.data.locating import TURNED, Locator, TeacherLocator
 from experiments.data.pictures import PictureLimits
 from experiments.data.preparation import VERSION, Preparation, too_many
 from experiments.data.splits import same_pictures
@@ -41,7 +41,8 @@ class Photographs:
     on_bad : {"skip", "refuse"}
         Leave out a picture that cannot be used and count it, or stop at the first.
     max_bad_fraction : float, default 0.2
-        Stop when more than this share of the pictures cannot be used.
+        Stop when more than this share of the pictures cannot be used; profiles, which are
+        left out too, do not count.
     min_face_px : float, default 24.0
         Smallest width of a face [px].
     numbered_people : {"refuse", "same", "separate"}
@@ -228,12 +229,13 @@ class Photographs:
 
     def _judge(self, crops: FaceCrops) -> None:
         """Raise DataError if too much was refused."""
-        refused = crops.source["refused"]
+        refused = [(r["file"], r["kind"], r["reason"]) for r in crops.source["refused"]]
+        faulty = [one for one in refused if one[1] != TURNED]
         pictures = crops.source["counts"]["pictures"]
-        bad = len(refused) > self.max_bad_fraction * pictures
-        if refused and (self.on_bad == "refuse" or bad or not len(crops)):
-            allowed = 0.0 if self.on_bad == "refuse" else self.max_bad_fraction
-            raise too_many([(r["file"], r["reason"]) for r in refused], pictures, allowed)
+        if refused and (self.on_bad == "refuse" or not len(crops)):
+            raise too_many(refused, pictures, 0.0)
+        if len(faulty) > self.max_bad_fraction * pictures:
+            raise too_many(faulty, pictures, self.max_bad_fraction)
 
     def _report(self, crops: FaceCrops) -> list[list[str]]:
         """Log the counts, and return the groups of files that are the same."""

@@ -4,7 +4,7 @@ What a file is follows from its content, never from its name. Sizes are judged f
 before anything is unpacked. Colour profiles are not applied. Conversions:
 
 - grey, palette, YCbCr and CMYK become R, G, B; what is transparent shows mid-grey;
-- 16 bits become 8: grey by rounding v / 257, colour by the high byte (at most one level lower);
+- 16 bits become 8: grey by rounding v / 257, colour by the high byte (within one level);
 - the orientation that the camera noted is applied, once.
 """
 

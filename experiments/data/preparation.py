@@ -16,7 +16,7 @@ from experiments.data.errors import DataError
 from experiments.data.layouts.base import Entry
 from experiments.data.layouts.sidecar import read_pts
 from experiments.data.layouts.zip import MemberReader
-from experiments.data.locating import Locator
+from experiments.data.locating import TURNED, Locator
 from experiments.data.pictures import (
     BadPicture,
     PictureLimits,
@@ -26,6 +26,7 @@ from experiments.data.pictures import (
 from experiments.data.splits import FILE_HASH
 
 VERSION = 1  # raise when crops come out differently, so that stores are made anew
+Refused = tuple[str, str, str]  # file, kind of trouble, reason
 _LISTED = 10  # refused files named in a message
 
 
@@ -59,7 +60,7 @@ class Preparation:
     def shards(self, entries: Sequence[Entry], first: int, progress: bool) -> Iterator[Shard]:
         """Yield the shards from number `first` on."""
         start = first * SHARD
-        refused: list[tuple[str, str]] = []
+        faulty: list[Refused] = []
         members = MemberReader()
         # disable=None: no bar unless someone is looking
         bar = tqdm(
@@ -72,10 +73,10 @@ class Preparation:
         try:
             for low in range(start, len(entries), SHARD):
                 shard = self._shard(entries[low : low + SHARD], members, bar)
-                refused += shard.refused
+                faulty += [one for one in shard.refused if one[1] != TURNED]
                 # so many that the rest cannot make up for it
-                if len(refused) > self.max_bad_fraction * len(entries):
-                    raise too_many(refused, low + SHARD, self.max_bad_fraction)
+                if len(faulty) > self.max_bad_fraction * len(entries):
+                    raise too_many(faulty, len(entries), self.max_bad_fraction)
                 yield shard
         finally:
             bar.close()
@@ -85,7 +86,7 @@ class Preparation:
         crops: list[Crop] = []
         kept: list[Entry] = []
         digests: list[bytes] = []
-        refused: list[tuple[str, str]] = []
+        refused: list[Refused] = []
         counts = {"pictures": len(entries)}
 
         def count(what: str) -> None:
@@ -102,7 +103,7 @@ class Preparation:
                     raise DataError(
                         f"{trouble}. Mend or remove it, or use data.on_bad=skip"
                     ) from trouble
-                refused.append((entry.file, trouble.reason))
+                refused.append((entry.file, trouble.kind, trouble.reason))
                 count(f"refused: {trouble.kind}")
             bar.update()
         s = self.size
@@ -181,9 +182,9 @@ class Preparation:
             )
 
 
-def too_many(refused: Sequence[tuple[str, str]], pictures: int, allowed: float) -> DataError:
+def too_many(refused: Sequence[Refused], pictures: int, allowed: float) -> DataError:
     """Return the error that lists the first of the refused files and reasons."""
-    listed = "".join(f"\n  {file}: {reason}" for file, reason in refused[:_LISTED])
+    listed = "".join(f"\n  {file}: {reason}" for file, _, reason in refused[:_LISTED])
     return DataError(
         f"{len(refused)} of {pictures} pictures cannot be used, more than the share of "
         f"{allowed:g} that is allowed (max_bad_fraction). The first are:{listed}\n"

@@ -43,7 +43,7 @@ class Objective(nn.Module):
             self.past_psf = camera.psf([reference])[0].to(torch.float32)
 
     def mean_psf(self, psf: Tensor) -> Tensor:
-        """Running mean in value, `psf` in gradient; remembers it."""
+        """Return the running mean in value, `psf` in gradient, and remember it."""
         past: Tensor = self.past_psf
         mean = self.memory * past.to(psf.device) + (1 - self.memory) * psf.detach().to(past.dtype)
         if self.training:

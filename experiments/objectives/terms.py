@@ -7,6 +7,7 @@ and its options stand in ``configs/objective``; its curve is ``loss/<name>`` in 
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from scipy.fft import next_fast_len
@@ -111,16 +112,16 @@ class ScenePower:
         radius = frequencies(size) * size / scenes.context
         edges = torch.arange(0.5, size // 2, dtype=torch.float64) / scenes.context
         rings, cycles = [], []
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in pairwise(edges):
             inside = (radius >= low) & (radius < high)
             rings.append(power[:, inside].mean(-1))
             cycles.append((low + high) / 2)
         return cls(torch.stack(cycles), torch.stack(rings, -1), scenes.context)
 
     def on_grid(self, *, pixels: int, size: int) -> Tensor:
-        """Expected ``abs(rfft2(scene)) ** 2 / size ** 2`` for crops of `pixels` padded to `size`.
+        """Return the expected ``abs(rfft2(scene)) ** 2 / size ** 2`` of crops of `pixels`.
 
-        (3, size, size // 2 + 1), float64; interpolated over logarithms.
+        (3, size, size // 2 + 1), float64, padded to `size`; interpolated over logarithms.
         """
         cycles = frequencies(size) * (pixels / self.context)
         cycles = cycles.clamp(float(self.cycles[0]), float(self.cycles[-1]))

@@ -69,13 +69,14 @@ def mask_map(record: RunRecord) -> Drawing | Missing:
         bar = nice_length(0.35 * 2 * half_x)
         scale_bar(axes, bar, f"{bar:g} mm", on_white=aperture is not None)
         figure.colorbar(image, ax=axes, shrink=0.85, label="height [µm]")
-    thinned = f" Every {step}th cell is drawn." if step > 1 else ""
+    thinned = f" One cell in {step} is drawn each way." if step > 1 else ""
     return Drawing(
         "mask",
         figure,
         alt="Height map of the phase mask inside its round aperture.",
-        caption=f"Height of the mask, {columns} x {rows} cells of {cell * 1e6:.3g} µm, inside "
-        f"its clear aperture; the square marks the part enlarged beside it.{thinned}",
+        caption=f"Height of the mask, {columns} x {rows} cells of {cell * 1e6:.3g} µm"
+        f"{', inside its clear aperture' if aperture else ''}; the square marks "
+        f"the part enlarged beside it.{thinned}",
         photographic=True,
     )
 
@@ -143,7 +144,7 @@ def mask_profile(record: RunRecord) -> Drawing | Missing:
         wide,
         alt="Profile of the mask's height through its centre, whole and enlarged.",
         caption=f"A cut through the centre; the relief of the whole mask is {relief:.2f} µm from "
-        "valley to peak. Where it jumps by all of that, it wraps: the light does not see the step.",
+        "valley to peak. Where it jumps by all of that, it wraps round.",
         narrow=narrow,
         full=True,
     )
@@ -181,6 +182,13 @@ def psf_grid(record: RunRecord) -> Drawing | Missing:
     if psf is None or psf.shape[1] != 3 or distances is None or len(distances) != len(psf):
         return Missing("psf", "This run stored no PSFs of the learned mask.")
     face = record.scalar("psf_face_width_px")
+
+    scale = (
+        "The bar gives the scale in face widths, a dashed outline is a face at that distance: a "
+        "blur hides a face only if it is a good part of it."
+        if face
+        else "The size of a face was not stored, so there is no scale."
+    )
 
     def sheet(*, distances_in_columns: bool) -> Figure:
         shape = (3, len(psf)) if distances_in_columns else (len(psf), 3)
@@ -221,9 +229,8 @@ def psf_grid(record: RunRecord) -> Drawing | Missing:
         "psf",
         wide,
         alt="Point spread functions of the learned mask for three colours and every distance.",
-        caption="What the learned mask makes of one point of light, on a logarithmic scale. The "
-        "bar gives the scale in face widths and the dashed outline is a face at that distance: "
-        f"a blur hides a face only if it is a good part of it.{_pitch(record)}",
+        caption="What the learned mask makes of one point of light, on a logarithmic scale. "
+        f"{scale}{_pitch(record)}",
         narrow=narrow,
         photographic=True,
         full=True,

@@ -155,8 +155,10 @@ def scatter(record: RunRecord) -> Drawing | Missing:
         legend_below(figure, axes, [camera_label(c) for c in record.cameras])
     caption = (
         "Privacy against utility: down is more private, left is more useful, so the lower left "
-        "corner is where a camera should be. Bars are 95 % intervals"
+        "corner is where a camera should be"
     )
+    if any(attack.low is not None for *_, attack in points):
+        caption += "; bars are 95 % intervals"
     caption += (
         "; open circles are the learned mask trained with other privacy weights."
         if sweep
@@ -222,7 +224,9 @@ def _distance_chart(
         legend_below(figure, axes, [camera_label(c) for c in series])
     alone = LEARNED in series and len(series) == 1
     only = "Only the learned mask was measured over distance. " if alone else ""
-    tail = "Shaded and barred: 95 % intervals." if is_auc else "In per cent of the eye-corner span."
+    bounded = any(v.low is not None for s in series.values() for _, v in s)
+    tail = "In per cent of the outer-eye-corner distance. " if not is_auc else ""
+    tail += "Shaded and barred: 95 % intervals." if bounded else "No intervals were stored."
     return Drawing(
         name,
         figure,

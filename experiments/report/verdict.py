@@ -24,25 +24,26 @@ FEW_PEOPLE = 30  # fewer test people make a demonstration, not evidence
 
 @dataclass(frozen=True)
 class Comparison:
-    """A baseline beside the learned camera.
+    """A baseline that beats the learned camera, with the numbers that say so.
 
     Parameters
     ----------
     camera : str
         The baseline.
-    landmark_nme, attack_auc : Value
-        Its utility and the attack it is judged by.
-    attack : str
-        Metric key of that attack, one of `ATTACKS`.
-    overlap : bool
-        Whether the two privacy intervals overlap, or one is missing.
+    judge : {"retrained attacker", "strongest attack"}
+        By which attack the two were compared.
+    auc, own_auc : Value
+        That attack on the baseline and on the learned camera.
+    nme, own_nme : Value
+        Landmark errors of the two.
     """
 
     camera: str
-    landmark_nme: Value
-    attack_auc: Value
-    attack: str
-    overlap: bool
+    judge: str
+    auc: Value
+    own_auc: Value
+    nme: Value
+    own_nme: Value
 
 
 def strongest_attack(record: RunRecord, camera: str = LEARNED) -> tuple[str, Value] | None:
@@ -57,32 +58,27 @@ def better_baselines(record: RunRecord) -> list[Comparison]:
     Each is judged by the retrained attacker, or by the strongest attack where only that one
     is in its favour.
     """
-    found = []
-    for camera in record.cameras:
-        if camera != LEARNED and (comparison := _compare(record, camera)) is not None:
-            found.append(comparison)
-    return found
+    comparisons = (_compare(record, camera) for camera in record.cameras if camera != LEARNED)
+    return [comparison for comparison in comparisons if comparison is not None]
 
 
 def _compare(record: RunRecord, camera: str) -> Comparison | None:
-    own, other = (record.value("landmark_nme", camera=name) for name in (LEARNED, camera))
-    if own is None or other is None or other.value > own.value:
+    own_nme, nme = (record.value("landmark_nme", camera=name) for name in (LEARNED, camera))
+    if own_nme is None or nme is None or nme.value > own_nme.value:
         return None
-    retrained = tuple(
-        ("reid_auc_retrained", value)
-        if (value := record.value("reid_auc_retrained", camera=name))
-        else None
-        for name in (LEARNED, camera)
-    )
-    strongest = tuple(strongest_attack(record, name) for name in (LEARNED, camera))
-    for own_attack, other_attack in (retrained, strongest):
-        if own_attack is None or other_attack is None:
+    own, other = (strongest_attack(record, name) for name in (LEARNED, camera))
+    attacks = {
+        "retrained attacker": (
+            record.value("reid_auc_retrained"),
+            record.value("reid_auc_retrained", camera=camera),
+        ),
+        "strongest attack": (own[1] if own else None, other[1] if other else None),
+    }
+    for judge, (own_auc, auc) in attacks.items():
+        if own_auc is None or auc is None or auc.value > own_auc.value:
             continue
-        a, b = own_attack[1], other_attack[1]
-        if b.value > a.value or (b.value == a.value and other.value == own.value):
-            continue
-        overlap = b.high is None or a.low is None or b.high >= a.low
-        return Comparison(camera, other, b, other_attack[0], overlap)
+        if auc.value < own_auc.value or nme.value < own_nme.value:
+            return Comparison(camera, judge, auc, own_auc, nme, own_nme)
     return None
 
 
@@ -190,20 +186,15 @@ def _baselines(record: RunRecord) -> list[str]:
         return ["No baseline measured here is both more private and more useful."]
     sentences = []
     for item in better:
-        own = record.value("landmark_nme")
-        own_attack = (
-            record.value(item.attack)
-            if item.attack == "reid_auc_retrained"
-            else (strongest_attack(record) or ("", None))[1]
-        )
-        what = "retrained attacker" if item.attack == "reid_auc_retrained" else "strongest attack"
         sentence = (
             f"The {camera_label(item.camera)} is both more private and more useful than the "
-            f"learned mask: {what} {with_interval(item.attack_auc)} against "
-            f"{with_interval(own_attack)}, landmark error {percent(item.landmark_nme.value)} "
-            f"against {percent(own.value if own else None)}"
+            f"learned mask: {item.judge} {with_interval(item.auc)} against "
+            f"{with_interval(item.own_auc)}, landmark error {percent(item.nme.value)} "
+            f"against {percent(item.own_nme.value)}"
         )
-        if item.overlap:
+        if item.auc.high is None or item.own_auc.low is None:
+            sentence += "; without intervals that difference in privacy is not established"
+        elif item.auc.high >= item.own_auc.low:
             sentence += "; the privacy intervals overlap, so that difference is not established"
         sentences.append(sentence + ".")
     return sentences

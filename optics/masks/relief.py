@@ -91,8 +91,10 @@ class WrappedRelief(Mask):
         self.max_height = check_length("max_height", max_height)
         self.profile, self.cut = profile, check_positive("cut", cut)
         check_positive("spread", spread, "rad")
-        orders = math.floor(min(max_height, check_positive("max_aspect", max_aspect) * cell)
-                            / self.turn_height + 1e-9)
+        orders = math.floor(
+            min(max_height, check_positive("max_aspect", max_aspect) * cell) / self.turn_height
+            + 1e-9
+        )
         if orders < 1:
             raise ValueError(
                 f"max_height = {max_height:g} m (at most {max_aspect:g} cells of {cell:g} m): one "

@@ -1,46 +1,33 @@
 """Two processes on halves of a batch are one process on the whole."""
 
-import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from experiments.distributed import Processes, agreed_time, average_gradients, distributed
 from experiments.sampling import Batches
-from experiments.store import load_tensors, read_jsonl
-from tests.experiments.tiny_distributed import train
+from experiments.store import load_tensors, read_json, read_jsonl
+from tests.experiments.processes import start
+from tests.experiments.tiny_distributed import shine_as, train, train_as
 
 CPU = torch.device("cpu")
 
 
-def start_two(module, *arguments):
+def start_two(target, *arguments):
+    """Run `target` as two processes, with the variables that torchrun would set."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    variables = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, **variables, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    return [(process, *process.communicate(timeout=90)) for process in ranks]
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [start(target, common | {"RANK": str(rank)}, *arguments) for rank in range(2)]
+    for process in ranks:
+        process.join(60)
+    return [process.exitcode for process in ranks]
 
 
 def test_two_processes_equal_one(tmp_path):
-    for process, _, errors in start_two(
-        "tests.experiments.tiny_distributed", str(tmp_path / "two"), "6"
-    ):
-        assert process.returncode == 0, errors
+    assert start_two(train_as, tmp_path / "two", 6) == [0, 0]
     alone = train(tmp_path / "one", 6)
     path = tmp_path / "two/checkpoints/s/step_000012/weights.safetensors"
     together, _ = load_tensors(path)
@@ -90,3 +77,10 @@ def test_every_epoch_shows_every_example_once_in_an_order_of_its_own():
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(ValueError, match="batch = 9, but there are 8 examples"):
         Batches(8, 9, seed=0)
+
+
+def test_a_job_of_two_processes_has_one_folder_and_one_writer(tmp_path):
+    assert start_two(shine_as, tmp_path) == [0, 0]
+    (folder,) = (p for p in (tmp_path / "runs/shine").iterdir() if not p.is_symlink())
+    assert read_json(folder / "run.json")["state"] == "finished"
+    assert (tmp_path / "runs/shine/latest").resolve() == folder

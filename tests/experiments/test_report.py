@@ -273,7 +273,11 @@ def test_baseline_that_only_wins_under_the_strongest_attack_is_named() -> None:
             }
         )
     )
-    assert (item.camera, item.attack) == ("low_resolution", "reid_auc_inverted_100")
+    assert (item.camera, item.judge) == ("low_resolution", "strongest attack")
+
+
+def test_baseline_that_is_more_private_but_less_useful_does_not_dominate() -> None:
+    assert better_baselines(record(**{"defocused/reid_auc_retrained": 0.51})) == []
 
 
 def test_no_dominating_baseline_is_said() -> None:

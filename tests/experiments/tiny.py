@@ -1,16 +1,14 @@
-"""A small training that uses every kind of state; also a program, to be killed from outside.
+"""A small training that uses every kind of state."""
 
-python -m tests.experiments.tiny FOLDER STEPS [EVERY] [PAUSE]
-"""
-
+import os
 import random
-import sys
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from experiments.checkpoints import TrainingState
 from experiments.sampling import Batches
@@ -22,9 +20,8 @@ DATA = torch.randn(23, 3, 6, 4, generator=torch.Generator().manual_seed(5))
 class Tiny:
     """Convolution, batch norm, dropout, AdamW, cosine schedule, average, four random sources."""
 
-    def __init__(self, pause: float = 0.0) -> None:
+    def __init__(self) -> None:
         torch.manual_seed(1)
-        self.pause = pause
         self.net = nn.Sequential(
             nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.3), nn.Conv2d(4, 3, 1)
         )
@@ -44,7 +41,6 @@ class Tiny:
         )
 
     def step(self, step: int) -> dict[str, torch.Tensor]:
-        time.sleep(self.pause)
         images = DATA[self.batches.next()]
         images = images.flip(-1) if random.random() < 0.5 else images
         images = images + 0.1 * torch.randn(images.shape, generator=self.noise)
@@ -61,8 +57,9 @@ class Tiny:
         return torch.cat([t.double().flatten() for m in modules for t in m.state_dict().values()])
 
 
-def train(folder: Path, steps: int, every: int = 5, pause: float = 0.0) -> Tiny:
-    tiny = Tiny(pause)
+def train(folder: Path, steps: int, every: int = 5) -> Tiny:
+    torch.set_num_threads(1)
+    tiny = Tiny()
     fit(
         Stage("tiny", tiny.step, tiny.state),
         steps,
@@ -74,6 +71,8 @@ def train(folder: Path, steps: int, every: int = 5, pause: float = 0.0) -> Tiny:
     return tiny
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    train(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+def train_unsynced(folder: Path, steps: int, every: int) -> None:
+    """Train in a process that will be killed; the disk need not be waited for."""
+    os.fsync = lambda handle: None
+    tqdm.set_lock(threading.RLock())  # its own lock would be left behind
+    train(folder, steps, every)

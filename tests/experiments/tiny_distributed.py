@@ -1,14 +1,17 @@
-"""Train a linear layer in float64, alone or under torchrun's variables: FOLDER BATCH."""
+"""A small training in float64, alone or as one of several processes."""
 
-import sys
+import os
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from experiments import composing, settings
 from experiments.checkpoints import TrainingState
-from experiments.distributed import distributed
+from experiments.distributed import distributed, wait_for_all
+from experiments.launch import run_job
 from experiments.sampling import Batches
+from experiments.store import save_json
 from experiments.training import Stage, descend, fit, moving_average
 
 
@@ -44,6 +47,24 @@ def train(folder: Path, batch: int, steps: int = 12) -> nn.Module:
     return average
 
 
-if __name__ == "__main__":
+def train_as(variables: dict[str, str], folder: Path, batch: int) -> None:
+    """Train as the process that `variables` of torchrun describe."""
+    os.environ.update(variables)
     torch.set_num_threads(1)
-    train(Path(sys.argv[1]), int(sys.argv[2]))
+    train(folder, batch)
+
+
+def shine_as(variables: dict[str, str], folder: Path) -> None:
+    """Run the example job as the process that `variables` of torchrun describe."""
+    os.environ.update(variables)
+    folder.mkdir(exist_ok=True)
+    os.chdir(folder)
+    for module in (settings, composing):
+        module.OWN_PACKAGES = (*settings.OWN_PACKAGES, "tests")
+    run_job("shine", only_first, config_module="tests.experiments.example", arguments=[])
+
+
+def only_first(settings: settings.Settings, folder: Path) -> None:
+    if distributed("cpu").first:
+        save_json(folder / "metrics.json", settings["steps"])
+    wait_for_all()

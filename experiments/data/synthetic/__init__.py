@@ -9,7 +9,7 @@ Lengths are in face widths, in a head frame with its origin midway between the e
 viewer's right, y down and z towards the viewer.
 """
 
-from experiments.data.synthetic.faces import RenderedFaces, SyntheticFaces
+from experiments.data.synthetic.faces import RENDERER, RenderedFaces, SyntheticFaces
 from experiments.data.synthetic.sheet import contact_sheet
 
-__all__ = ["RenderedFaces", "SyntheticFaces", "contact_sheet"]
+__all__ = ["RENDERER", "RenderedFaces", "SyntheticFaces", "contact_sheet"]

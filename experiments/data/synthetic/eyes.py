@@ -47,7 +47,9 @@ def paint_eyes(
         opening = step(edge, 0.6 * soft)
         # lid shadow and fold
         fold = eye.open_upper + identity.shape["lid_fold"]
-        crease = -fold * np.sqrt(np.maximum(1 - (0.82 * s) ** 2, 0)) + 0.35 * (eye.open_upper - eye.upper)
+        crease = -fold * np.sqrt(np.maximum(1 - (0.82 * s) ** 2, 0)) + 0.35 * (
+            eye.open_upper - eye.upper
+        )
         inside = np.clip(1.18 - np.abs(s), 0, 0.25) * 4
         line = np.exp(-(((below - crease) / (0.007 + 0.4 * soft)) ** 2)) * inside
         paint.darken(where, np.float32(0.40) * line)
@@ -59,7 +61,9 @@ def paint_eyes(
         radius = identity.shape["iris_radius"]
         distance = np.hypot(x - np.float32(gx), y - np.float32(gy)) / np.float32(radius)
         white = np.array([[0.50], [0.45], [0.42]]) * (1 - 0.34 * clipped**2)
-        white = white * (1 - np.array([[0.0], [0.3], [0.3]]) * np.exp(-(((clipped + 0.95) / 0.12) ** 2)))
+        white = white * (
+            1 - np.array([[0.0], [0.3], [0.3]]) * np.exp(-(((clipped + 0.95) / 0.12) ** 2))
+        )
         angle = np.arctan2(y - np.float32(gy), x - np.float32(gx))
         rays = noise.sample("strand", angle * np.float32(1 / (2 * np.pi)) + 1, distance * 0.05 + 1)
         iris = (1 + 0.18 * rays) * (0.75 + 0.55 * np.clip(distance, 0, 1))

@@ -1,13 +1,13 @@
 """A population of synthetic faces: who, how many pictures, and where they are kept."""
 
-import os
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from math import pi
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,15 @@ from tqdm import tqdm
 
 from experiments.data.crop_store import SHARD, build_store, fingerprint
 from experiments.data.crops import FaceCrops, Shard
-from experiments.data.synthetic.identity import Identity, draw_identity
+from experiments.data.synthetic.identity import draw_identity
 from experiments.data.synthetic.render import render_image
 from experiments.data.synthetic.shot import draw_shot
 
 RENDERER = 1
 """Version of the pictures: raise it whenever the same settings give other pixels."""
+
+_BATCH = 16  # pictures sent to a worker at once
+_WORTH_A_POOL = 256  # pictures; starting a worker takes as long as rendering half of them
 
 Picture = tuple[NDArray[np.uint8], NDArray[np.float32], tuple[float, float, float]]
 
@@ -73,7 +76,8 @@ class SyntheticFaces:
     jitter : float, default 0.03
         Standard deviation of the face's offset from the centre [face widths].
     workers : int, default 2
-        Threads that render.
+        Processes that render; few pictures are rendered without any, 1 never starts one. Programs
+        that start some need the usual ``if __name__ == "__main__"``.
 
     Raises
     ------
@@ -126,7 +130,9 @@ class SyntheticFaces:
             )
         if person.size and min(person.min(), shot.min()) < 0:
             raise ValueError("person and shot must be numbers from 0")
-        pictures = list(self._pictures(zip(person.tolist(), shot.tolist(), strict=True)))
+        pictures = list(
+            self._pictures(zip(person.tolist(), shot.tolist(), strict=True), person.size)
+        )
         images = [picture[0] for picture in pictures]
         pose = np.array([picture[2] for picture in pictures], np.float32).reshape(-1, 3)
         return RenderedFaces(
@@ -172,7 +178,7 @@ class SyntheticFaces:
         wanted = ((i // each, i % each) for i in range(start, total))
         bar = tqdm(total=total, initial=start, unit="face", desc="faces", disable=not progress)
         with bar:
-            pictures = self._pictures(wanted)
+            pictures = self._pictures(wanted, total - start)
             for begin in range(start, total, SHARD):
                 part = []
                 for picture in islice(pictures, SHARD):
@@ -188,31 +194,44 @@ class SyntheticFaces:
                     attributes={"yaw": pose[:, 0], "pitch": pose[:, 1], "roll": pose[:, 2]},
                 )
 
-    def _pictures(self, wanted: Iterator[tuple[int, int]]) -> Iterator[Picture]:
-        """Render (person, shot) pairs in order, a few ahead in other threads."""
-        known: dict[int, Identity] = {}
-        queue: deque[Future[Picture]] = deque()
-        with ThreadPoolExecutor(min(self.workers, os.cpu_count() or 1)) as pool:
+    def _pictures(self, wanted: Iterable[tuple[int, int]], count: int) -> Iterator[Picture]:
+        """Render `count` pairs (person, shot) in order, many of them in worker processes."""
+        if self.workers == 1 or count < _WORTH_A_POOL:
             for person, shot in wanted:
-                if person not in known:
-                    if len(known) > 64:
-                        known.clear()
-                    known[person] = draw_identity(self.seed, person)
-                queue.append(pool.submit(self._picture, known[person], person, shot))
-                if len(queue) > 4 * self.workers:
-                    yield queue.popleft().result()
+                yield _picture(self, person, shot)
+            return
+        pairs = iter(wanted)
+        pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
+        queue: deque[Future[list[Picture]]] = deque()
+        try:
+            while batch := list(islice(pairs, _BATCH)):
+                queue.append(pool.submit(_batch, self, batch))
+                if len(queue) > 3 * self.workers:
+                    yield from queue.popleft().result()
             while queue:
-                yield queue.popleft().result()
+                yield from queue.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-    def _picture(self, identity: Identity, person: int, number: int) -> Picture:
-        shot = draw_shot(
-            self.seed,
-            person,
-            number,
-            max_yaw=self.max_yaw,
-            max_pitch=self.max_pitch,
-            max_roll=self.max_roll,
-            jitter=self.jitter,
-        )
-        image, landmarks = render_image(identity, shot, self.size, self.context)
-        return image, landmarks, (shot.pose.yaw, shot.pose.pitch, shot.pose.roll)
+
+_identity = lru_cache(maxsize=64)(draw_identity)
+
+
+def _batch(faces: SyntheticFaces, pairs: list[tuple[int, int]]) -> list[Picture]:
+    """Render pairs (person, shot) in a worker process."""
+    return [_picture(faces, person, shot) for person, shot in pairs]
+
+
+def _picture(faces: SyntheticFaces, person: int, number: int) -> Picture:
+    shot = draw_shot(
+        faces.seed,
+        person,
+        number,
+        max_yaw=faces.max_yaw,
+        max_pitch=faces.max_pitch,
+        max_roll=faces.max_roll,
+        jitter=faces.jitter,
+    )
+    identity = _identity(faces.seed, person)
+    image, landmarks = render_image(identity, shot, faces.size, faces.context)
+    return image, landmarks, (shot.pose.yaw, shot.pose.pitch, shot.pose.roll)

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.data.synthetic import noise
-from experiments.data.synthetic.head import _BROW_LEVEL, _normals, skull_profile
+from experiments.data.synthetic.head import BROW_LEVEL, grid_normals, skull_profile
 from experiments.data.synthetic.identity import Identity
 from experiments.data.synthetic.raster import Floats, Ints, grid_triangles
 from experiments.data.synthetic.skin import step
 
-_COLUMNS, _ROWS = 111, 56
+_COLUMNS, _ROWS, _DOME_ROWS = 91, 44, 18
 _LENGTH = {"bob": 0.60, "long": 1.6}  # y where hanging hair ends
 _MARGIN = 0.03  # how far beyond the hairline the shell is still drawn
 
@@ -91,8 +91,12 @@ def grow_hair(identity: Identity) -> HairShell | None:
         return None
     angle = np.linspace(-np.pi, np.pi, _COLUMNS)
     bottom = _LENGTH.get(style, 0.6)
-    dome = _BROW_LEVEL - p["skull_height"] * (1 - np.sin(np.linspace(0, np.pi / 2, 22)) ** 1.5)
-    y = np.concatenate([dome, np.linspace(_BROW_LEVEL, bottom + 0.08, _ROWS - 21)[1:]])[:, None]
+    dome = BROW_LEVEL - p["skull_height"] * (
+        1 - np.sin(np.linspace(0, np.pi / 2, _DOME_ROWS)) ** 1.5
+    )
+    y = np.concatenate([dome, np.linspace(BROW_LEVEL, bottom + 0.08, _ROWS - _DOME_ROWS + 1)[1:]])[
+        :, None
+    ]
     size = skull_profile(identity, y)
     edge = hairline(identity, angle)
     slope = np.gradient(edge, angle) / 0.52
@@ -113,16 +117,17 @@ def grow_hair(identity: Identity) -> HairShell | None:
     waves = identity.hair_wave if style in ("bob", "long", "curly") else 0.25 * identity.hair_wave
     lumps = noise.sample(
         "cloud",
-        (angle / (2 * np.pi) + identity.texture[3]).astype(np.float32)[None] + np.zeros_like(y, np.float32),
+        (angle / (2 * np.pi) + identity.texture[3]).astype(np.float32)[None]
+        + np.zeros_like(y, np.float32),
         (0.35 * y + identity.texture[4]).astype(np.float32) + np.zeros_like(angle, np.float32),
     )
     fill = _ramp(cover, -0.01, 0.10 + 0.4 * thick) * (1 + 0.14 * waves * lumps)
     out = thick * fill + 0.004
     lift = crown * fill
     half, depth = 0.522 * p["head_width"], p["forehead_depth"]
-    hang = np.clip(y - _BROW_LEVEL, 0, 2)
+    hang = np.clip(y - BROW_LEVEL, 0, 2)
     flare = 1 + (0.10 * hang * np.clip(1.2 - hang, -0.3, 1.2) if style in _LENGTH else -0.12 * hang)
-    ripple = 0.02 * waves * np.sin(14 * y + 9 * identity.texture[5]) * (y > _BROW_LEVEL)
+    ripple = 0.02 * waves * np.sin(14 * y + 9 * identity.texture[5]) * (y > BROW_LEVEL)
     x = (half * size + out * np.maximum(size, 0.3) + ripple) * np.sin(angle) * flare
     z = (depth * size + out * np.maximum(size, 0.3)) * np.cos(angle) - 0.02 * (1 - size)
     height = y - lift * np.sqrt(np.clip(1 - size**2, 0, 1)) - 0.0 * angle
@@ -132,7 +137,7 @@ def grow_hair(identity: Identity) -> HairShell | None:
     triangles = triangles[(cover[triangles] > -_MARGIN).any(1)]
     return HairShell(
         points=grid.reshape(-1, 3),
-        normals=_normals(grid).reshape(-1, 3),
+        normals=grid_normals(grid).reshape(-1, 3),
         cover=cover,
         angle=np.broadcast_to(angle, x.shape).astype(np.float32).reshape(-1),
         triangles=triangles,

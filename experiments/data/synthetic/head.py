@@ -16,11 +16,12 @@ from experiments.data.synthetic.identity import Identity
 from experiments.data.synthetic.layout import Layout
 from experiments.data.synthetic.raster import Floats, Ints, grid_triangles
 
-COLUMNS = 99
-SKULL_ROWS, FACE_ROWS, UNDER_ROWS, NECK_ROWS = 14, 62, 7, 6
+COLUMNS = 87
+SKULL_ROWS, FACE_ROWS, UNDER_ROWS, NECK_ROWS = 10, 54, 6, 5
 JAW_ROW = SKULL_ROWS + FACE_ROWS - 1
 ROWS = SKULL_ROWS + FACE_ROWS + UNDER_ROWS + NECK_ROWS
-_BROW_LEVEL = -0.2  # y where the dome of the skull ends and the face begins
+_FRONT = slice(10, -10)  # columns of the front half, where x grows with the column
+BROW_LEVEL = -0.2  # y where the dome of the skull ends and the face begins
 _NECK_END = 1.7
 
 
@@ -73,7 +74,7 @@ def contour_columns() -> NDArray[np.float64]:
 def skull_profile(identity: Identity, y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Width of the skull at height y above the brows relative to its widest, 0 to 1."""
     height = identity.shape["skull_height"]
-    return (1 - np.clip((_BROW_LEVEL - y) / height, 0, 1) ** 2.3) ** (1 / 2.3)
+    return (1 - np.clip((BROW_LEVEL - y) / height, 0, 1) ** 2.3) ** (1 / 2.3)
 
 
 def _loft(identity: Identity, layout: Layout) -> NDArray[np.float64]:
@@ -88,16 +89,19 @@ def _loft(identity: Identity, layout: Layout) -> NDArray[np.float64]:
     half, depth = 0.522 * p["head_width"], p["forehead_depth"]
 
     rise = np.sin(np.linspace(0, np.pi / 2, SKULL_ROWS, endpoint=False))[:, None]
-    skull_y = _BROW_LEVEL - p["skull_height"] * (1 - rise**1.5)
+    skull_y = BROW_LEVEL - p["skull_height"] * (1 - rise**1.5)
     size = skull_profile(identity, skull_y)
     skull = np.stack(
-        np.broadcast_arrays(half * size * across, skull_y, depth * size * ahead - 0.02 * (1 - size)), -1
+        np.broadcast_arrays(
+            half * size * across, skull_y, depth * size * ahead - 0.02 * (1 - size)
+        ),
+        -1,
     )
 
     t = np.linspace(0, 1, FACE_ROWS)[:, None]
     side, front = t**1.7, t**1.9
     face_x = half * across * (1 - side) + jaw[:, 0] * side
-    face_y = _BROW_LEVEL + t * (jaw[:, 1] - _BROW_LEVEL)
+    face_y = BROW_LEVEL + t * (jaw[:, 1] - BROW_LEVEL)
     face_z = depth * ahead * (1 - front) + jaw[:, 2] * front
     fullness = p["cheek_full"] * np.sin(np.pi * t) ** 2 * across**2
     face = np.stack([face_x * (1 + fullness), face_y, face_z + 0.5 * fullness], -1)
@@ -108,7 +112,7 @@ def _loft(identity: Identity, layout: Layout) -> NDArray[np.float64]:
     under_height = 0.06 + 0.05 * np.clip(ahead, 0, 1)
     under[..., 1] = jaw[:, 1] + under_height * np.sin(turn[..., 0])
     down = np.linspace(0, 1, NECK_ROWS + 1)[1:, None]
-    neck_x = ring[:, 0] * (1 + 0.25 * down**2)
+    neck_x = ring[:, 0] * (1 + 0.7 * down**2.5)
     neck_y = under[-1, :, 1] + down * (_NECK_END - under[-1, :, 1])
     neck_z = ring[:, 2] * np.ones_like(down)
     neck = np.stack([neck_x, neck_y, neck_z], -1)
@@ -142,10 +146,15 @@ def _relief(identity: Identity, layout: Layout, smile: float, x: Floats, y: Floa
         (-0.028, (0, mouth.y + 0.155 + mouth.gap), 0.13, 0.045),
         (p["chin_bump"], (0, layout.chin_y - 0.085), 0.11, 0.075),
         (-0.016, (mouth.half_width + 0.015, mouth.y - mouth.lift), 0.035, 0.05),
-        (-0.012 * identity.wrinkles - 0.014 * cheerful, (0.175, (base + mouth.y) / 2 - 0.01), 0.03, 0.07),
+        (
+            -0.012 * identity.wrinkles - 0.014 * cheerful,
+            (0.175, (base + mouth.y) / 2 - 0.01),
+            0.03,
+            0.07,
+        ),
         (-0.010, (0, base + 0.06), 0.018, 0.04),
         (0.35 * p["nose_height"], (0.72 * layout.nose_half_width, base - 0.030), 0.038, 0.036),
-        (0.26 * p["nose_height"], (0, tip + 0.012), p["nose_tip"] + 0.012, 0.042),
+        (0.30 * p["nose_height"], (0, tip + 0.008), p["nose_tip"] + 0.014, 0.048),
     ]
     z = np.zeros_like(x)
     for height, at, wide, tall in bumps:
@@ -155,22 +164,32 @@ def _relief(identity: Identity, layout: Layout, smile: float, x: Floats, y: Floa
     rise = p["nose_root"] + (p["nose_height"] * 0.80 - p["nose_root"]) * np.minimum(t, 1) ** 1.15
     rise = rise + p["nose_hump"] * np.exp(-(((t - 0.45) / 0.22) ** 2))
     rise = rise * np.clip((y + 0.10) / 0.10, 0, 1)
-    fall = 1 / (1 + np.exp(np.clip((y - (base - 0.016)) / 0.0075, -30, 30)))
+    end = base - 0.016 - 1.6 * x * x
+    fall = 1 / (1 + np.exp(np.clip((y - end) / 0.0105, -30, 30)))
     wide = p["nose_bridge"] + (p["nose_tip"] + 0.012 - p["nose_bridge"]) * np.clip(t, 0, 1) ** 2
     centre = p["nose_bend"] * np.sin(np.pi * np.clip(t, 0, 1))
-    z += rise * fall * np.exp(-np.abs((x - centre) / (wide * 1.15)) ** 2.2)
+    z += rise * fall * np.exp(-(np.abs((x - centre) / (wide * 1.15)) ** 2.2))
     # lips
     s = x / np.float32(mouth.half_width)
     outer_upper, inner_upper, inner_lower, outer_lower = mouth.curves(s)
     for above, below in ((outer_upper, inner_upper), (inner_lower, outer_lower)):
         middle, half = (above + below) / 2, np.maximum((below - above) / 2, 0.008)
-        z += p["lip_depth"] * np.exp(-(((y - middle) / (half * 1.15)) ** 2)) * np.maximum(1 - s * s, 0)
+        z += (
+            p["lip_depth"]
+            * np.exp(-(((y - middle) / (half * 1.15)) ** 2))
+            * np.maximum(1 - s * s, 0)
+        )
     if mouth.gap > 0.004:
-        middle, half = (inner_upper + inner_lower) / 2, np.maximum((inner_lower - inner_upper) / 2, 0.004)
+        middle, half = (
+            (inner_upper + inner_lower) / 2,
+            np.maximum((inner_lower - inner_upper) / 2, 0.004),
+        )
         z -= 0.03 * np.exp(-(((y - middle) / half) ** 4)) * (np.abs(s) < 1)
     # eyeballs under the lids
     for eye in layout.eyes:
-        r2 = ((x - np.float32(eye.x)) ** 2 + (y - np.float32(eye.y)) ** 2) / np.float32((1.1 * ew) ** 2)
+        r2 = ((x - np.float32(eye.x)) ** 2 + (y - np.float32(eye.y)) ** 2) / np.float32(
+            (1.1 * ew) ** 2
+        )
         z += np.float32(p["eye_bulge"]) * np.maximum(1 - r2, 0) ** 1.3
     return z
 
@@ -185,7 +204,7 @@ def shape_head(identity: Identity, layout: Layout, smile: float) -> Surface:
     lift = _relief(identity, layout, smile, block[..., 0], block[..., 1]) * fade
     lift *= _smooth_end(lift.shape[0])[:, None]
     block[..., 2] += lift
-    normals = _normals(grid)
+    normals = grid_normals(grid)
     return Surface(
         points=grid.reshape(-1, 3),
         normals=normals.reshape(-1, 3),
@@ -201,7 +220,7 @@ def _smooth_end(rows: int) -> Floats:
     return np.clip(left / 4, 0, 1).astype(np.float32)
 
 
-def _normals(grid: Floats) -> Floats:
+def grid_normals(grid: Floats) -> Floats:
     """Outward unit normals of a grid (rows, columns, 3)."""
     down = np.empty_like(grid)
     down[1:-1] = grid[2:] - grid[:-2]
@@ -227,7 +246,7 @@ def _openness(grid: Floats) -> Floats:
     under = np.zeros((ROWS, 1), np.float32)
     under[JAW_ROW + 1 :] = np.linspace(0.25, 0.45, ROWS - JAW_ROW - 1)[:, None]
     under[JAW_ROW + UNDER_ROWS :] = np.linspace(0.5, 0.2, ROWS - JAW_ROW - UNDER_ROWS)[:, None]
-    return np.clip(shade - under, 0.15, 1).astype(np.float32)
+    return np.asarray(np.clip(shade - under, 0.15, 1), np.float32)
 
 
 def landmarks_on(surface: Surface, layout: Layout) -> NDArray[np.float64]:
@@ -237,7 +256,9 @@ def landmarks_on(surface: Surface, layout: Layout) -> NDArray[np.float64]:
     target = layout.front_points()
     # invert the grid's frontal map (row, column) -> (y, x) by Newton steps on its bilinear cells
     row = np.interp(target[:, 1], grid[:, COLUMNS // 2, 1], np.arange(ROWS))
-    column = np.interp(target[:, 0] / 0.52, np.sin(column_angles()[12:-12]), np.arange(12, COLUMNS - 12))
+    column = np.interp(
+        target[:, 0] / 0.52, np.sin(column_angles()[_FRONT]), np.arange(COLUMNS)[_FRONT]
+    )
     for _ in range(8):
         here = _sample(grid, row, column)
         error = target - here[:, :2]
@@ -253,7 +274,9 @@ def landmarks_on(surface: Surface, layout: Layout) -> NDArray[np.float64]:
     return np.concatenate([contour, _sample(grid, row, column)])
 
 
-def _sample(grid: NDArray[np.float64], row: NDArray[np.float64], column: NDArray[np.float64]) -> NDArray[np.float64]:
+def _sample(
+    grid: NDArray[np.float64], row: NDArray[np.float64], column: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Bilinear interpolation of `grid` at fractional rows and columns."""
     i = np.clip(np.floor(row).astype(np.int64), 0, grid.shape[0] - 2)
     j = np.clip(np.floor(column).astype(np.int64), 0, grid.shape[1] - 2)

@@ -43,19 +43,19 @@ _IRIS_COLOURS = np.array(
 
 # name: (mean, standard deviation, male minus mean); the means are adult anthropometry
 _SHAPE = {
-    "head_width": (1.0, 0.035, 0.0),
+    "head_width": (1.03, 0.035, 0.0),
     "skull_height": (0.60, 0.03, 0.0),
     "forehead_depth": (0.66, 0.02, 0.0),
-    "chin_y": (0.80, 0.040, 0.018),
+    "chin_y": (0.785, 0.040, 0.018),
     "chin_width": (1.0, 0.17, 0.10),
-    "jaw_width": (1.0, 0.055, 0.025),
+    "jaw_width": (1.03, 0.055, 0.025),
     "jaw_angle": (0.0, 0.028, 0.012),
     "chin_depth": (0.0, 0.028, 0.008),
     "cheek_full": (0.0, 0.024, -0.006),
     "cheekbone": (0.028, 0.014, 0.0),
     "brow_ridge": (0.014, 0.011, 0.012),
     "glabella": (0.0, 0.010, 0.004),
-    "eye_x": (0.217, 0.011, 0.0),
+    "eye_x": (0.219, 0.011, 0.0),
     "eye_width": (0.098, 0.006, -0.001),
     "eye_upper": (0.046, 0.0075, -0.003),
     "eye_lower": (0.027, 0.004, 0.0),
@@ -71,7 +71,7 @@ _SHAPE = {
     "brow_arch": (0.036, 0.014, -0.008),
     "brow_tilt": (0.012, 0.017, 0.006),
     "brow_thick": (0.024, 0.006, 0.006),
-    "nose_y": (0.325, 0.026, 0.006),
+    "nose_y": (0.316, 0.026, 0.006),
     "nose_width": (0.105, 0.013, 0.006),
     "nose_height": (0.185, 0.022, 0.010),
     "nose_bridge": (0.052, 0.008, 0.003),
@@ -80,8 +80,8 @@ _SHAPE = {
     "nose_tip": (0.046, 0.008, 0.003),
     "nose_turn": (0.062, 0.016, -0.006),
     "nose_bend": (0.0, 0.008, 0.0),
-    "mouth_gap": (0.142, 0.014, 0.004),
-    "mouth_width": (0.176, 0.015, 0.004),
+    "mouth_gap": (0.140, 0.014, 0.004),
+    "mouth_width": (0.182, 0.015, 0.004),
     "lip_upper": (0.046, 0.012, -0.006),
     "lip_lower": (0.062, 0.014, -0.006),
     "lip_bow": (0.22, 0.12, -0.03),
@@ -90,8 +90,8 @@ _SHAPE = {
     "maxilla": (0.022, 0.014, 0.0),
     "chin_bump": (0.038, 0.014, 0.005),
     "ear_size": (0.20, 0.016, 0.008),
-    "ear_angle": (0.42, 0.15, 0.04),
-    "neck_width": (0.335, 0.022, 0.028),
+    "ear_angle": (0.34, 0.15, 0.04),
+    "neck_width": (0.345, 0.022, 0.028),
     "asymmetry": (0.0, 0.006, 0.0),
     "hairline_y": (-0.445, 0.038, 0.0),
     "hairline_peak": (0.0, 0.020, 0.0),
@@ -187,7 +187,9 @@ def draw_identity(seed: int, person: int) -> Identity:
     shape["ear_size"] += 0.012 * years
 
     pale = 1.0 - melanin
-    odds = np.array([3.0, 3.0 * pale + 1, 2.5 * pale, 0.7 * pale, 1.4 * pale**2, pale**2.5, 0.4 * pale**2])
+    odds = np.array(
+        [3.0, 3.0 * pale + 1, 2.5 * pale, 0.7 * pale, 1.4 * pale**2, pale**2.5, 0.4 * pale**2]
+    )
     if melanin > 0.55:
         odds = np.array([4.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     hair = _HAIR_COLOURS[rng.choice(7, p=odds / odds.sum())] * np.exp(rng.normal(0, 0.2))
@@ -208,7 +210,9 @@ def draw_identity(seed: int, person: int) -> Identity:
     beard_odds = (1.0, 0, 0, 0, 0) if female > 0.4 else (0.46, 0.22, 0.08, 0.10, 0.14)
     beard_style = str(rng.choice(BEARD_STYLES, p=beard_odds))
     glasses_style = str(rng.choice(GLASSES_STYLES, p=(0.72, 0.12, 0.08, 0.08)))
-    frames = np.array([(0.01, 0.01, 0.012), (0.05, 0.02, 0.012), (0.25, 0.24, 0.22), (0.03, 0.04, 0.10)])
+    frames = np.array(
+        [(0.01, 0.01, 0.012), (0.05, 0.02, 0.012), (0.25, 0.24, 0.22), (0.03, 0.04, 0.10)]
+    )
 
     count = int(rng.poisson(2.5))
     moles = np.stack(

@@ -16,8 +16,8 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 # mean jaw line, points 0 to 8 (ear to chin): half-width, y over chin_y, depth
-_JAW_X = np.array([0.500, 0.491, 0.471, 0.440, 0.388, 0.311, 0.218, 0.118, 0.0])
-_JAW_Y = np.array([0.04, 0.205, 0.370, 0.527, 0.682, 0.802, 0.896, 0.967, 1.0])
+_JAW_X = np.array([0.500, 0.491, 0.471, 0.440, 0.392, 0.320, 0.232, 0.130, 0.0])
+_JAW_Y = np.array([0.04, 0.205, 0.370, 0.527, 0.682, 0.806, 0.904, 0.975, 1.0])
 _JAW_Z = np.array([0.02, 0.03, 0.07, 0.14, 0.245, 0.375, 0.50, 0.585, 0.615])
 
 
@@ -43,7 +43,8 @@ class Eye:
     def lid_upper(self, s: Floats) -> Floats:
         """Offset of the upper lid's edge from the corners' line, down positive."""
         inside = np.maximum(1.0 - s * s, 0.0)
-        return np.asarray(-self.upper * np.sqrt(inside) * (0.35 + 0.65 * inside) * (1 + self.peak * s))
+        arch = np.sqrt(inside) * (0.35 + 0.65 * inside)
+        return np.asarray(-self.upper * arch * (1 + self.peak * s))
 
     def lid_lower(self, s: Floats) -> Floats:
         """Offset of the lower lid's edge from the corners' line, down positive."""
@@ -111,10 +112,12 @@ class Mouth:
         inside = np.maximum(1.0 - s * s, 0.0)
         round_, sharp = np.sqrt(inside), inside**0.8
         line = self.line(s)
-        bow = 1 + self.bow * (np.exp(-(((np.abs(s) - 0.24) / 0.16) ** 2)) - np.exp(-((s / 0.13) ** 2)))
+        peaks, dip = np.exp(-(((np.abs(s) - 0.24) / 0.16) ** 2)), np.exp(-((s / 0.13) ** 2))
+        bow = 1 + self.bow * (peaks - dip)
         inner_upper = line - 0.25 * self.gap * round_ + 0.004 * np.exp(-((s / 0.2) ** 2))
         inner_lower = line + 0.75 * self.gap * round_ + 0.004 * np.exp(-((s / 0.2) ** 2))
-        outer_upper = np.minimum(line - 0.25 * self.gap * round_ - self.upper * sharp * bow, inner_upper)
+        outer_upper = line - 0.25 * self.gap * round_ - self.upper * sharp * bow
+        outer_upper = np.minimum(outer_upper, inner_upper)
         outer_lower = inner_lower + self.lower * round_ * (0.45 + 0.55 * inside)
         return outer_upper, inner_upper, inner_lower, outer_lower
 
@@ -123,7 +126,8 @@ class Mouth:
         s = np.array([-1, -0.60, -0.24, 0, 0.24, 0.60, 1, 0.62, 0.30, 0, -0.30, -0.62], np.float32)
         s = np.append(s, np.array([-0.86, -0.30, 0, 0.30, 0.86, 0.30, 0, -0.30], np.float32))
         outer_upper, inner_upper, inner_lower, outer_lower = self.curves(s)
-        y = np.concatenate([outer_upper[:7], outer_lower[7:12], inner_upper[12:17], inner_lower[17:]])
+        parts = (outer_upper[:7], outer_lower[7:12], inner_upper[12:17], inner_lower[17:])
+        y = np.concatenate(parts)
         y[[0, 6, 12, 16]] = self.line(s[[0, 6, 12, 16]])
         return np.stack([s * self.half_width, y], -1)
 
@@ -243,9 +247,9 @@ def _jaw_line(p: dict[str, float], drop: float) -> Doubles:
     low = np.clip((k - 2) / 6, 0, 1)
     middle = np.exp(-(((k - 4.3) / 1.6) ** 2))
     near_chin = np.exp(-(((k - 6.6) / 1.1) ** 2))
-    x = _JAW_X * (1 + (p["jaw_width"] - 1) * np.clip(k / 4, 0, 1))
+    x = _JAW_X * (1 + (p["jaw_width"] - 1) * np.clip(k / 2, 0, 1))
     x = x + p["jaw_angle"] * middle + 0.13 * (p["chin_width"] - 1) * near_chin
-    x[0] = 0.5 * p["head_width"] ** 0.5
+    x[0] = 0.5 * p["head_width"]
     y = _JAW_Y * p["chin_y"] + 0.4 * p["jaw_angle"] * middle + drop * low**1.2
     z = _JAW_Z + p["chin_depth"] * low - 0.25 * drop * low
     half = np.stack([x, y, z], -1)

@@ -11,7 +11,7 @@ _SIDE = 256
 
 @cache
 def _table(name: str) -> Floats:
-    """A periodic (256, 256) table of zero mean and unit deviation."""
+    """Return a periodic (256, 256) table of zero mean and unit deviation."""
     seeds = {"cloud": 11, "grain": 12, "strand": 13}
     white = np.random.default_rng(seeds[name]).standard_normal((_SIDE, _SIDE))
     fy = np.fft.fftfreq(_SIDE)[:, None] * _SIDE
@@ -19,12 +19,12 @@ def _table(name: str) -> Floats:
     if name == "cloud":  # falls with frequency
         weight = 1 / (3.0 + np.hypot(fx, fy)) ** 1.6
     elif name == "grain":  # fine only
-        weight = np.exp(-((np.hypot(fx, fy) - 60) / 30) ** 2)
+        weight = np.exp(-(((np.hypot(fx, fy) - 60) / 30) ** 2))
     else:  # long along the rows' direction, fine across
         weight = np.exp(-((fy / 4.0) ** 2)) / (6.0 + fx) ** 0.7
     weight = weight * (np.hypot(fx, fy) > 0)
     noise = np.fft.irfft2(np.fft.rfft2(white) * weight, s=(_SIDE, _SIDE))
-    return (noise / noise.std()).astype(np.float32)
+    return np.asarray(noise / noise.std(), np.float32)
 
 
 def sample(name: str, u: Floats, v: Floats) -> Floats:
@@ -40,4 +40,4 @@ def sample(name: str, u: Floats, v: Floats) -> Floats:
     table = _table(name)
     column = (u * np.float32(_SIDE)).astype(np.int32) & (_SIDE - 1)
     row = (v * np.float32(_SIDE)).astype(np.int32) & (_SIDE - 1)
-    return table.reshape(-1)[row * _SIDE + column]
+    return np.asarray(table.reshape(-1)[row * _SIDE + column])

@@ -6,11 +6,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.data.synthetic.head import Surface, _normals
+from experiments.data.synthetic.head import Surface, grid_normals
 from experiments.data.synthetic.identity import Identity
 from experiments.data.synthetic.raster import Floats, Ints, grid_triangles
 
-_RINGS, _SPOKES = 13, 25
+_RINGS, _SPOKES = 10, 19
 
 
 @cache
@@ -23,19 +23,21 @@ def shape_ear(identity: Identity, side: int) -> Surface:
     p = identity.shape
     r = np.linspace(0, 1, _RINGS)[:, None]
     turn = np.linspace(0, 2 * np.pi, _SPOKES)
-    tall = p["ear_size"]
+    tall = 0.92 * p["ear_size"]
     wide = 0.56 * tall
     up = -np.cos(turn)  # -1 at the top of the ear
     narrow = 1 - 0.28 * np.clip(up, 0, 1)
     back = wide * (1.0 + r * np.sin(turn) * narrow)  # from the front edge
-    y = 0.085 + tall * r * up
+    y = 0.075 + tall * r * up
     rim = 0.030 * np.exp(-(((r - 0.86) / 0.10) ** 2)) - 0.040 * np.exp(-((r / 0.5) ** 2))
-    rim = rim - 0.03 * (r > 0.97) + 0.016 * np.exp(-(((r - 0.55) / 0.1) ** 2)) * (np.sin(turn) > -0.3)
+    rim = (
+        rim - 0.03 * (r > 0.97) + 0.016 * np.exp(-(((r - 0.55) / 0.1) ** 2)) * (np.sin(turn) > -0.3)
+    )
     swing = p["ear_angle"]
     x = 0.485 * p["head_width"] + back * np.sin(swing) + rim * np.cos(swing)
     z = 0.03 - back * np.cos(swing) + rim * np.sin(swing)
     grid = np.stack(np.broadcast_arrays(side * x, y + 0 * turn, z), -1).astype(np.float32)
-    normals = _normals(grid)
+    normals = grid_normals(grid)
     outward = np.array([side * np.cos(swing), 0, np.sin(swing)], np.float32)
     normals *= np.where((normals @ outward) < 0, -1, 1)[..., None]
     shade = np.broadcast_to(0.92 - 0.55 * np.exp(-(((r - 0.25) / 0.33) ** 2)), grid.shape[:2])
@@ -50,18 +52,22 @@ def shape_ear(identity: Identity, side: int) -> Surface:
 def shape_shoulders(identity: Identity) -> Surface:
     """Build neck base, shoulders and chest, in coordinates that do not turn with the head."""
     width = 1.25 + 0.12 * (0.5 - identity.female)
-    x = np.linspace(-1.5, 1.5, 41)
-    t = np.linspace(0, 1, 16)[:, None]
-    slope = 1.13 + 0.22 * np.clip(np.abs(x) / width, 0, 1.2) ** 1.6 + 0.5 * np.clip(np.abs(x) - width + 0.25, 0, 1)
+    x = np.linspace(-1.5, 1.5, 31)
+    t = np.linspace(0, 1, 6)[:, None]
+    slope = (
+        1.03
+        + 0.24 * np.clip(np.abs(x) / width, 0, 1.2) ** 1.6
+        + 0.5 * np.clip(np.abs(x) - width + 0.25, 0, 1)
+    )
     neckline = 0.16 * np.exp(-((x / 0.30) ** 2))
     y = slope + neckline + 1.1 * t
     z = -0.30 + 0.55 * np.sin(t * np.pi / 2) * np.cos(np.clip(x / width, -1, 1) * 1.2) + 0.0 * x
     grid = np.stack(np.broadcast_arrays(x + 0 * t, y, z), -1).astype(np.float32)
     return Surface(
         points=grid.reshape(-1, 3),
-        normals=_normals(grid).reshape(-1, 3),
+        normals=grid_normals(grid).reshape(-1, 3),
         shade=np.full(grid.shape[0] * grid.shape[1], 0.8, np.float32),
-        triangles=grid_triangles(16, 41),
+        triangles=grid_triangles(6, 31),
     )
 
 
@@ -109,5 +115,6 @@ def shape_glasses(identity: Identity, bridge_z: float) -> Frame:
     across = np.linspace(-1, 1, 9)
     gap = centre - w + 0.6 * rim
     arch = np.stack([gap * across, -0.015 * (1 - across**2), bridge_z + 0 * across], -1)
-    ribbon(arch - [0, rim * 0.5, 0], arch + [0, rim * 0.5, 0])
+    half = np.array([0, rim * 0.5, 0])
+    ribbon(arch - half, arch + half)
     return Frame(np.concatenate(points).astype(np.float32), np.concatenate(triangles))

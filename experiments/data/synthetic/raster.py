@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-_WINDOWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # sides of the tested squares [px]
+_WINDOWS = (2, 3, 4, 6, 9, 14, 22, 40, 80)  # sides of the tested squares [px]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +131,22 @@ def _inside(
 ) -> tuple[Ints, Ints, Floats, Floats]:
     """Test the window of pixel centres at each triangle's corner; keep those inside it."""
     xa, ya, xb, yb, xc, yc, area = corners
-    steps = np.arange(window, dtype=np.float32)
+    steps = np.arange(window, dtype=np.float32)[:, None]
     inverse = 1 / area
-    # a weight is linear in column and row: one plane for each triangle
+    # a weight is linear in column and row: one plane for each triangle, (rows, columns, T)
     across, down = (yb - yc) * inverse, (xc - xb) * inverse
     start = (left - xc) * across + (top - yc) * down
-    first = (start[:, None] + steps * across[:, None])[:, None, :]
-    first = first + (steps * down[:, None])[:, :, None]
+    first = (start + steps * across) + (steps * down)[:, None]
     across, down = (yc - ya) * inverse, (xa - xc) * inverse
     start = (left - xa) * across + (top - ya) * down
-    second = (start[:, None] + steps * across[:, None])[:, None, :]
-    second = second + (steps * down[:, None])[:, :, None]
-    hit = (first >= 0) & (second >= 0) & (first + second <= 1)
+    second = (start + steps * across) + (steps * down)[:, None]
+    hit = np.minimum(first, second) >= 0
+    hit &= first + second <= 1
     found = np.flatnonzero(hit)
-    owner, place = np.divmod(found, window * window)
+    place, owner = np.divmod(found, area.size)
     row, column = np.divmod(place, window)
-    row += top[owner].astype(np.int64)
-    column += left[owner].astype(np.int64)
+    row += top.astype(np.int64)[owner]
+    column += left.astype(np.int64)[owner]
     first, second = first.reshape(-1)[found], second.reshape(-1)[found]
     inside = np.flatnonzero((row < size) & (column < size))
     if inside.size < found.size:

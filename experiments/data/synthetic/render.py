@@ -10,10 +10,17 @@ from experiments.data.synthetic.backdrop import draw_backdrop
 from experiments.data.synthetic.camera import photograph
 from experiments.data.synthetic.eyes import paint_eyes
 from experiments.data.synthetic.hair import HairShell, colour_hair, grow_hair, hairline
-from experiments.data.synthetic.head import Surface, column_angles, landmarks_on, shape_head, ROWS, COLUMNS
+from experiments.data.synthetic.head import (
+    COLUMNS,
+    ROWS,
+    Surface,
+    column_angles,
+    landmarks_on,
+    shape_head,
+)
 from experiments.data.synthetic.identity import Identity
 from experiments.data.synthetic.layout import Layout, lay_out
-from experiments.data.synthetic.lighting import lit
+from experiments.data.synthetic.lighting import dot, lit
 from experiments.data.synthetic.parts import shape_ear, shape_glasses, shape_shoulders
 from experiments.data.synthetic.raster import Floats, Fragments, rasterise
 from experiments.data.synthetic.shot import Shot
@@ -49,14 +56,12 @@ class View:
         return np.concatenate([pixel, local[..., 2:]], -1)
 
     def zoomed(self, factor: int) -> "View":
-        """The same view on an image with `factor` times as many pixels."""
+        """Return the same view on an image with `factor` times as many pixels."""
         shift = (self.shift + 0.5) * factor - 0.5
         return View(self.rotation, self.distance, self.scale * factor, shift)
 
 
-def frame_face(
-    points: NDArray[np.float64], shot: Shot, size: int, context: float
-) -> View:
+def frame_face(points: NDArray[np.float64], shot: Shot, size: int, context: float) -> View:
     """Choose the view whose crop is `context` face widths wide, by the fit to the mean shape.
 
     Parameters
@@ -81,7 +86,7 @@ def frame_face(
     origin = -mean.mean(0)
     back = complex(origin[0], origin[1]) / factor
     centre = flat.mean(0) + np.array([back.real, back.imag])
-    scale = abs(factor) * size / context
+    scale = float(abs(factor)) * size / context
     middle = (size - 1) / 2 + np.array(shot.jitter) * size / context
     return View(unit.rotation, shot.distance, scale, middle - centre * scale)
 
@@ -164,7 +169,8 @@ def _pixels(view: View, points: Floats, *, turn: bool = True) -> Floats:
 
 def _turn(shot: Shot, normal: Floats) -> Floats:
     """Rotate normals (3, P) from head to viewer coordinates."""
-    return shot.pose.matrix().astype(np.float32) @ normal
+    # without a matrix product, whose threads would fight over the cores with other workers
+    return np.stack([dot(normal, row) for row in shot.pose.matrix()])
 
 
 def _draw_body(identity: Identity, shot: Shot, view: View, canvas: _Canvas) -> None:
@@ -219,8 +225,8 @@ def _draw_head(
     lamp = shot.light.key @ shot.pose.matrix()  # in head coordinates
     paint_skin(paint, identity, layout, shot.expression)
     paint_nostrils(paint, layout)
-    paint_lips(paint, identity, layout)
     paint_beard(paint, identity, layout)
+    paint_lips(paint, identity, layout)
     catch = (0.45 * float(lamp[0]), 0.45 * float(lamp[1]))
     wet, reflection = paint_eyes(paint, identity, layout, shot.expression, catch)
     paint_brows(paint, identity, layout)
@@ -234,21 +240,21 @@ def _draw_head(
 def _draw_hair(
     identity: Identity, shell: HairShell, shot: Shot, view: View, canvas: _Canvas
 ) -> None:
-    hits = rasterise(_pixels(view, shell.points), shell.triangles, canvas.size, cull=False)
-    hits = hits.nearer_than(canvas.depth)
+    points = _pixels(view, shell.points)
     table = np.vstack([shell.points[:, 1], shell.normals.T, shell.cover, shell.angle])
-    values = hits.interpolate(table)
-    albedo, opacity, strands = colour_hair(identity, values[5], values[0], values[4])
-    normal = _turn(shot, values[1:4])
-    back = normal[2] < 0
-    normal *= np.where(back, np.float32(-1), np.float32(1))
-    normal[0] += np.float32(0.18) * strands
-    normal /= np.sqrt((normal * normal).sum(0)) + np.float32(1e-6)
-    shade = np.where(back, np.float32(0.25), np.float32(0.9))
-    shade *= np.clip(1 + np.float32(0.18) * strands, 0.4, 1.4)
     matt = identity.hair_style in ("curly", "buzz", "bald")
-    gloss = np.where(back, np.float32(0), np.float32(0.05 if matt else 0.22))
-    canvas.blend(hits, lit(albedo, normal, shade, shot.light, gloss), opacity)
+    # the inside of hanging hair first, then the outside over it
+    for triangles, facing in ((shell.triangles[:, ::-1], -1.0), (shell.triangles, 1.0)):
+        hits = rasterise(points, triangles, canvas.size).nearer_than(canvas.depth)
+        values = hits.interpolate(table)
+        albedo, opacity, strands = colour_hair(identity, values[5], values[0], values[4])
+        normal = _turn(shot, values[1:4]) * np.float32(facing)
+        normal[0] += np.float32(0.18) * strands
+        normal /= np.sqrt((normal * normal).sum(0)) + np.float32(1e-6)
+        shade = np.clip(1 + np.float32(0.18) * strands, 0.4, 1.4)
+        shade *= np.float32(0.9 if facing > 0 else 0.22)
+        gloss = 0.0 if facing < 0 else 0.05 if matt else 0.22
+        canvas.blend(hits, lit(albedo, normal, shade, shot.light, gloss), opacity)
 
 
 def _draw_glasses(

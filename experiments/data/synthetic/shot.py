@@ -131,7 +131,7 @@ def _limited(rng: np.random.Generator, limit: float) -> float:
 
 
 def _direction(azimuth: float, elevation: float) -> NDArray[np.float64]:
-    """Unit vector towards a light right of the camera by azimuth, above it by elevation [rad]."""
+    """Return the unit vector to a light, by azimuth to the right and elevation [rad]."""
     return np.array(
         [
             np.sin(azimuth) * np.cos(elevation),
@@ -211,7 +211,7 @@ def draw_shot(
         jitter=(float(jitter * rng.normal()), float(jitter * rng.normal())),
         distance=float(rng.uniform(6.0, 16.0)),
         glasses=bool(rng.uniform() < 0.8),
-        clothes=rng.dirichlet([1.5, 1.5, 1.5]) * float(rng.uniform(0.05, 1.5)),
+        clothes=rng.dirichlet([6, 6, 6]) * float(rng.uniform(0.03, 1.6)),
         exposure=float(np.exp(rng.normal(0.0, 0.22))),
         white_balance=np.exp(np.array([cast, 0.0, -cast]) + rng.normal(0, 0.015, 3)),
         blur=float(rng.uniform(0.0, 0.009)),

@@ -1,14 +1,18 @@
 """Colour of the face: skin and its marks, lips, nostrils, brows and beard."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experiments.data.synthetic import noise
 from experiments.data.synthetic.identity import Identity
 from experiments.data.synthetic.layout import Layout
-from experiments.data.synthetic.raster import Floats
+from experiments.data.synthetic.raster import Floats, Ints
 from experiments.data.synthetic.shot import Expression
+
+AnyFloats = NDArray[np.floating[Any]]
 
 _PALE = np.array([0.79, 0.56, 0.45])  # linear reflectance of the lightest skin
 _MELANIN = np.array([1.75, 2.25, 2.60])  # absorbance of the darkest skin
@@ -38,33 +42,33 @@ class Paint:
     gloss: Floats
     soft: float
 
-    def blend(self, where: np.ndarray, colour: Floats | np.ndarray, weight: Floats) -> None:
+    def blend(self, where: Ints, colour: AnyFloats, weight: AnyFloats) -> None:
         """Mix `colour`, (3,) or (3, K), into the K points `where` with `weight`, 0 to 1."""
         weight = np.asarray(weight, np.float32)
         for channel, new in zip(self.albedo, np.asarray(colour, np.float32), strict=True):
             old = channel[where]
             channel[where] = old + (new - old) * weight
 
-    def darken(self, where: np.ndarray, amount: Floats) -> None:
+    def darken(self, where: Ints, amount: AnyFloats) -> None:
         """Multiply the colour of the points `where` by 1 - amount."""
         keep = 1 - np.asarray(amount, np.float32)
         for channel in self.albedo:
             channel[where] *= keep
 
-    def box(self, left: float, right: float, top: float, bottom: float) -> np.ndarray:
-        """Indices of the points in front of the head within a frontal rectangle."""
+    def box(self, left: float, right: float, top: float, bottom: float) -> Ints:
+        """Return the points in front of the head within a frontal rectangle."""
         x, y = self.x, self.y
         inside = (x > left) & (x < right) & (y > top) & (y < bottom) & (self.z > 0)
         return np.flatnonzero(inside)
 
 
-def step(edge: Floats, soft: float) -> Floats:
+def step(edge: AnyFloats, soft: float) -> Floats:
     """Smooth step from 0 to 1 as `edge` goes from -soft to soft."""
     t = np.clip(edge * np.float32(0.5 / soft) + np.float32(0.5), 0, 1)
-    return t * t * (3 - 2 * t)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
-def skin_colour(identity: Identity) -> np.ndarray:
+def skin_colour(identity: Identity) -> NDArray[np.float64]:
     """Linear reflectance (3,) of the person's skin."""
     absorbance = identity.melanin * _MELANIN + (0.12 + 0.5 * identity.redness) * _BLOOD * (
         1 - 0.5 * identity.melanin
@@ -110,29 +114,43 @@ def _folds(paint: Paint, identity: Identity, layout: Layout, expression: Express
     top, bottom = layout.nose_y - 0.03, mouth.y + 0.03
     where = paint.box(-0.30, 0.30, top - 0.02, bottom + 0.04)
     down = np.clip((y[where] - top) / (bottom - top), 0, 1.3)
-    middle = layout.nose_half_width + 0.012 + (mouth.half_width + 0.045 - layout.nose_half_width) * down**1.1
-    line = np.exp(-(((np.abs(x[where]) - middle) / 0.014) ** 2)) * np.sin(np.pi * np.clip(down / 1.3, 0, 1)) ** 0.6
+    middle = (
+        layout.nose_half_width
+        + 0.012
+        + (mouth.half_width + 0.045 - layout.nose_half_width) * down**1.1
+    )
+    line = (
+        np.exp(-(((np.abs(x[where]) - middle) / 0.014) ** 2))
+        * np.sin(np.pi * np.clip(down / 1.3, 0, 1)) ** 0.6
+    )
     paint.darken(where, np.float32(0.30 * min(fold, 1)) * line)
     if age > 0.15 or expression.brow_raise > 0.015:
         strength = 0.22 * min(1.0, age + 12 * max(expression.brow_raise, 0))
         where = paint.box(-0.34, 0.34, -0.42, -0.19)
         wave = 0.014 * np.sin(x[where] * 7 + 6 * t[6]) + 0.03 * x[where] ** 2
         phase = (y[where] + wave) / (0.055 + 0.02 * t[7])
-        line = np.exp(-(((phase - np.round(phase)) / 0.11) ** 2)) * np.exp(-((x[where] / 0.24) ** 4))
+        line = np.exp(-(((phase - np.round(phase)) / 0.11) ** 2)) * np.exp(
+            -((x[where] / 0.24) ** 4)
+        )
         paint.darken(where, np.float32(strength) * line)
     for eye in layout.eyes:
         bag = 0.10 + 0.32 * identity.eye_bags
         where = paint.box(eye.x - 0.13, eye.x + 0.13, 0.0, 0.16)
         s, below = eye.local(x[where], y[where])
         edge = eye.lower + 0.042
-        shadow = np.exp(-(((below - edge + 0.012) / 0.022) ** 2)) * np.clip(1 - (s + 0.15) ** 2, 0, 1)
+        shadow = np.exp(-(((below - edge + 0.012) / 0.022) ** 2)) * np.clip(
+            1 - (s + 0.15) ** 2, 0, 1
+        )
         line = np.exp(-(((below - edge) / 0.009) ** 2)) * np.clip(1 - (s + 0.2) ** 2, 0, 1)
         paint.darken(where, np.float32(bag) * (0.45 * shadow + 0.3 * line))
         if age > 0.2:
-            where = paint.box(*sorted((eye.side * 0.32, eye.side * 0.45)), -0.06, 0.10)
+            left, right = sorted((eye.side * 0.32, eye.side * 0.45))
+            where = paint.box(left, right, -0.06, 0.10)
             s, below = eye.local(x[where], y[where])
             ray = np.arctan2(below, s - 0.75) * 5.5
-            line = np.exp(-(((ray - np.round(ray)) / 0.16) ** 2)) * np.clip(1.9 - s, 0, 1) * (s > 1.08)
+            line = (
+                np.exp(-(((ray - np.round(ray)) / 0.16) ** 2)) * np.clip(1.9 - s, 0, 1) * (s > 1.08)
+            )
             paint.darken(where, np.float32(0.22 * age) * line)
 
 
@@ -168,7 +186,9 @@ def paint_lips(paint: Paint, identity: Identity, layout: Layout) -> None:
         width = 0.008 + 0.5 * soft
         seam = np.exp(-(((y - inner_upper) / width) ** 2)) * step(1.03 - np.abs(s), 0.05)
         paint.darken(where, np.float32(0.72) * seam)
-    corner = np.exp(-(((np.abs(s) - 1.0) / 0.07) ** 2) - ((y - mouth.line(np.sign(s))) / 0.014) ** 2)
+    corner = np.exp(
+        -(((np.abs(s) - 1.0) / 0.07) ** 2) - ((y - mouth.line(np.sign(s))) / 0.014) ** 2
+    )
     paint.darken(where, np.float32(0.45) * corner)
 
 
@@ -179,17 +199,17 @@ def paint_nostrils(paint: Paint, layout: Layout) -> None:
     x, y = np.abs(paint.x[where]), paint.y[where]
     dx, dy = (x - 0.46 * w) / (0.26 * w), (y - base + 0.007 - 0.06 * (x - 0.46 * w)) / 0.0115
     hole = step(1 - np.sqrt(dx * dx + dy * dy), 0.35)
-    paint.blend(where, np.array([0.018, 0.008, 0.007]), 0.88 * hole)
+    paint.blend(where, np.array([0.030, 0.012, 0.010]), 0.75 * hole)
     around = np.hypot((x - 0.70 * w) / (0.36 * w), (y - base + 0.030) / 0.040)
     crease = np.exp(-(((around - 1) / 0.16) ** 2)) * step(x - 0.74 * w, 0.02)
     paint.darken(where, np.float32(0.42) * crease)
     under = np.exp(-(((y - base - 0.012) / 0.016) ** 2)) * step(0.85 * w - x, 0.02)
-    paint.darken(where, np.float32(0.28) * under)
+    paint.darken(where, np.float32(0.20) * under)
 
 
 def paint_brows(paint: Paint, identity: Identity, layout: Layout) -> None:
     """Draw the eyebrows as tapered strokes of single hairs."""
-    colour = 0.75 * identity.hair + 0.02 * np.array([1.0, 0.7, 0.5])
+    colour = 0.6 * identity.hair + 0.012 * np.array([1.0, 0.7, 0.5])
     colour = np.minimum(colour, 0.55 * skin_colour(identity))
     for brow in layout.brows:
         left, right = sorted((brow.side * (brow.inner - 0.03), brow.side * (brow.outer + 0.03)))
@@ -220,12 +240,20 @@ def paint_beard(paint: Paint, identity: Identity, layout: Layout) -> None:
     a = np.abs(x)
     lip = np.minimum(y - layout.nose_y - 0.028, mouth.y + 0.05 - y - 0.2 * (a - mouth.half_width))
     lip = np.minimum(lip, mouth.half_width + 0.028 - a)
-    cheek_edge = mouth.y + 0.02 + identity.beard_top - 1.5 * np.clip(a - 0.26, 0, 1) + 0.10 * np.clip(0.26 - a, 0, 0.1)
+    cheek_edge = (
+        mouth.y
+        + 0.02
+        + identity.beard_top
+        - 1.5 * np.clip(a - 0.26, 0, 1)
+        + 0.10 * np.clip(0.26 - a, 0, 0.1)
+    )
     jaw = np.minimum(y - cheek_edge, layout.chin_y + 0.10 - y)
     below = mouth.y + mouth.gap + 0.75 * mouth.lower + 0.022
     jaw = np.minimum(jaw, np.maximum(a - mouth.half_width - 0.012, y - below))
     chin = np.minimum(np.minimum(y - below, 0.145 - a), layout.chin_y + 0.06 - y)
-    side = np.minimum(0.03 - np.abs(a - mouth.half_width - 0.022), np.minimum(y - mouth.y, below + 0.04 - y))
+    side = np.minimum(
+        0.03 - np.abs(a - mouth.half_width - 0.022), np.minimum(y - mouth.y, below + 0.04 - y)
+    )
     field = {
         "stubble": np.maximum(lip, jaw),
         "moustache": lip,
@@ -233,7 +261,8 @@ def paint_beard(paint: Paint, identity: Identity, layout: Layout) -> None:
         "full": np.maximum(lip, jaw),
     }[identity.beard_style]
     soft = 0.045 if identity.beard_style == "stubble" else 0.022
-    cover = step(field + ragged, soft)
+    neck = (paint.z[where] < 0.22) & (y > 0.5)
+    cover = step(field + ragged, soft) * ~neck
     hairs = noise.sample("strand", x * 1.1 + t[3] + 0.3 * ragged, y * 0.5 + t[4])
     fine = noise.sample("grain", x * 1.3 + t[5], y * 1.3)
     if identity.beard_style == "stubble":
