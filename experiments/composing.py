@@ -67,7 +67,7 @@ def compose(
         for override in parsed:
             if override not in choices and not override.is_hydra_override():
                 _check_override(override, base, places, loader)
-        final = _compose(job, parsed)
+        final = base if len(choices) == len(parsed) else _compose(job, parsed)
         _check_values(final, places)
     return OmegaConf.masked_copy(final, [str(key) for key in final if key != "hydra"])
 
@@ -77,7 +77,7 @@ def describe(job: str, *, config_module: str = "configs") -> tuple[dict[str, Any
     with _hydra(config_module) as loader:
         config = _compose(job, [])
         groups = {
-            group: (chosen, loader.get_group_options(group, ObjectType.CONFIG))
+            group: (chosen, _options(loader, group))
             for group, chosen in config.hydra.runtime.choices.items()
             if not group.startswith("hydra")
         }
@@ -124,14 +124,19 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
+def _options(loader: ConfigLoader, group: str) -> list[str]:
+    """Return what can be chosen; files whose name starts with "_" are parts of others."""
+    found = loader.get_group_options(group.split("@")[0], ObjectType.CONFIG)
+    return [option for option in found if not option.startswith("_")]
+
+
 def _is_group(loader: ConfigLoader, override: Override) -> bool:
-    group = override.get_key_element().lstrip("+~").split("@")[0]
-    return bool(loader.get_group_options(group, ObjectType.CONFIG))
+    return bool(_options(loader, override.get_key_element().lstrip("+~")))
 
 
 def _check_option(loader: ConfigLoader, choice: Override) -> None:
     group, value = choice.key_or_group, choice.value()
-    options = loader.get_group_options(group, ObjectType.CONFIG)
+    options = _options(loader, group)
     for option in value if isinstance(value, list) else [value]:
         if option is None or isinstance(option, dict):
             raise SettingsError(f"{group} is chosen by name: {', '.join(options)}")
@@ -169,16 +174,19 @@ class _Places:
     def __init__(self, config: DictConfig, config_module: str) -> None:
         self.folder = config_module.replace(".", "/")
         self.job = str(config.hydra.job.config_name)
-        self.choices: dict[str, Any] = dict(config.hydra.runtime.choices)
+        self.files: dict[str, str] = {}  # by the path where a group's option is put
+        for choice, option in config.hydra.runtime.choices.items():
+            group, _, place = choice.partition("@")
+            self.files[place or group.replace("/", ".")] = f"{group}/{option}.yaml"
         self.keys = [key for key, _ in _walk(config)]
 
     def file(self, key: str) -> str:
         """Name the file that holds `key`, as far as the groups tell."""
         parts = key.split(".")
         for length in range(len(parts) - 1, 0, -1):
-            option = self.choices.get("/".join(parts[:length]))
-            if option is not None:
-                return f"{self.folder}/{'/'.join(parts[:length])}/{option}.yaml"
+            file = self.files.get(".".join(parts[:length]))
+            if file is not None:
+                return f"{self.folder}/{file}"
         return f"{self.folder}/{self.job}.yaml"
 
     @staticmethod

@@ -6,6 +6,7 @@ config that this module reads.
 """
 
 import difflib
+import functools
 import importlib
 import inspect
 import types
@@ -140,8 +141,9 @@ def _si(value: Any, key: str, path: str) -> Any:
 def build(node: Mapping[str, Any], **extra: Any) -> Any:
     """Build the object that `node` describes: `_target_` is called with its other keys.
 
-    Nodes below that have a `_target_` are built first. Lists become tuples where the annotation
-    of the argument asks for one.
+    Nodes below that have a `_target_` are built first. With `_partial_: true` the result is a
+    function that still takes the arguments left out. Lists become tuples where the annotation of
+    the argument asks for one.
 
     Parameters
     ----------
@@ -159,7 +161,7 @@ def build(node: Mapping[str, Any], **extra: Any) -> Any:
     target = _locate(node.get("_target_"), path)
     parameters = inspect.signature(target).parameters
     hints = _hints(target)
-    given = {key: value for key, value in node.items() if key != "_target_"}
+    given = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in [*given, *extra]:
         if key not in parameters and not open_ended:
@@ -172,6 +174,8 @@ def build(node: Mapping[str, Any], **extra: Any) -> Any:
     arguments = {
         key: _argument(value, hints.get(key, Any), f"{path}.{key}") for key, value in given.items()
     } | extra
+    if node.get("_partial_") is True:
+        return functools.partial(target, **arguments)
     for key, parameter in parameters.items():
         wanted = parameter.default is parameter.empty and parameter.kind not in (
             parameter.VAR_KEYWORD,

@@ -165,6 +165,15 @@ class Camera(nn.Module):
             turns = (rate[:, None, None] * radius2).remainder(1.0)
             pupil = pupil * cis(2 * math.pi * turns.to(pupil.real.dtype))
         pupil = pupil * aperture.to(pupil.real.dtype)
+        # one wavelength at a time where memory traffic is what takes the time
+        step = 1 if pupil.device.type == "cpu" else len(wave)
+        parts = [slice(first, first + step) for first in range(0, len(wave), step)]
+        spots = [self._pixels(pupil[part], wave[part]) for part in parts]
+        energy = float(aperture.square().sum()) * self.mask.cell**2
+        return torch.cat(spots) / energy
+
+    def _pixels(self, pupil: Tensor, wave: Tensor) -> Tensor:
+        """Energy on every binned pixel behind `pupil` (W, N, N): (W, window, window)."""
         parts = self.subsamples
         pitch = self.sensor.pitch / parts
         points = self.window * parts + 2  # one beyond each side, see _sum_pixels
@@ -180,9 +189,7 @@ class Camera(nn.Module):
         if self.mask.pixelated:
             intensity = intensity * self._cell_envelope(wave, points, pitch).to(intensity)
         rows = self._sum_pixels(intensity, parts)
-        spots = self._sum_pixels(rows.transpose(-1, -2), parts).transpose(-1, -2)
-        energy = float(aperture.square().sum()) * self.mask.cell**2
-        return spots * (pitch**2 / energy)
+        return self._sum_pixels(rows.transpose(-1, -2), parts).transpose(-1, -2) * pitch**2
 
     def _sum_pixels(self, intensity: Tensor, parts: int) -> Tensor:
         """Integrate the last axis over pixels of `parts` points: (..., points) -> (..., window).

@@ -198,10 +198,18 @@ class Sensor:
         The n raw pixels of one colour under a binned pixel are taken as equally bright, so the
         sum of their Poisson counts is one Poisson count and the sum of their n roundings is one
         rounding plus the other n - 1 as independent uniform errors; a test compares this with
-        raw pixels drawn one by one. With `bayer` and no binning, the mosaic is sampled and
-        interpolated back (bilinear).
+        raw pixels drawn one by one. Saturation likewise acts on the sum: the few raw pixels that
+        clip while their mean is still below the full well are not told apart. With `bayer`
+        and no binning, the mosaic is sampled and interpolated back (bilinear).
         """
         check_count("frames", frames)
+        if irradiance.ndim != 4 or irradiance.shape[1] != 3:
+            raise ValueError(f"irradiance is {tuple(irradiance.shape)}, expected (B, 3, H, W)")
+        if not isinstance(generator, torch.Generator) and len(generator) != len(irradiance):
+            raise ValueError(
+                f"generator: {len(generator)} given for {len(irradiance)} pictures; give one per "
+                f"picture, or a single one for all"
+            )
         white = self.white_electrons if white_electrons is None else white_electrons
         check_positive("white_electrons", white, "e-")
         n = self.raw_per_binned().to(irradiance)[:, None, None] * frames

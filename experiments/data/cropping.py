@@ -15,7 +15,7 @@ from PIL import Image
 from anonymizer.alignment import face_frame
 from anonymizer.colour import decode_srgb, encode_srgb
 
-_FADE = 0.25  # face widths over which the continued border falls to 1/e
+_FADE = 0.15  # face widths over which the continued border falls to 1/e
 _MARGIN = 4  # crop pixels around the crop that the resampling kernel may reach
 
 

@@ -17,6 +17,7 @@ from anonymizer.teachers import LandmarkTeacher
 
 TURNED = "turned away"  # kind of trouble: a sound picture of a profile
 _BOX = 1.15  # side of the teacher's first box in face widths, as the detector draws it
+_TEMPLATE = 0.15  # face widths; three-quarter views reach 0.14 from ArcFace's template
 _BEYOND = 0.08  # of the distance between the cheeks; three-quarter views stay within 0.02
 
 
@@ -71,7 +72,8 @@ class TeacherLocator:
     teacher : LandmarkTeacher
         With weights.
     max_disagreement : float, default 0.06
-        Largest mean distance between the two sets of five points, in face widths.
+        Largest mean distance between the two sets of five points, in face widths. Points that
+        come with a data set may be those of a template: they are held to 0.15.
     """
 
     def __init__(
@@ -97,8 +99,9 @@ class TeacherLocator:
         self, image: NDArray[np.uint8], five: NDArray[np.float32] | None = None
     ) -> Located:
         """Return the landmarks of the large face nearest to the centre."""
-        others = 0
+        others, allowed = 0, max(self.max_disagreement, _TEMPLATE)
         if five is None:
+            allowed = self.max_disagreement
             faces = self.detector.detect([image])[0]
             if not faces:
                 return Located(None, "no face", "no face was found")
@@ -115,12 +118,12 @@ class TeacherLocator:
         width = float(np.linalg.norm(np.ptp(points, axis=0))) / 2**0.5
         own = five_points(torch.from_numpy(points)).numpy()
         distance = float(np.linalg.norm(own - five, axis=1).mean()) / max(width, 1e-6)
-        if distance > self.max_disagreement:
+        if distance > allowed:
             return Located(
                 None,
                 "doubtful landmarks",
                 f"detector and teacher place eyes, nose and mouth {distance:.2f} face widths "
-                f"apart, at most {self.max_disagreement:g} is trusted (covered or cut face?)",
+                f"apart, at most {allowed:g} is trusted (covered or cut face?)",
             )
         return Located(points, others=others)
 

@@ -147,6 +147,13 @@ def test_build_names_unknown_missing_and_doubled_arguments():
         build(node, cell=1e-6)
 
 
+def test_a_partial_node_leaves_arguments_open():
+    node = {"_target_": f"{EXAMPLE}.Relief", "_partial_": True, "cell": 1e-6}
+    assert build(node)(shape=(1, 2)) == Relief((1, 2), 1e-6)
+    with pytest.raises(SettingsError, match="did you mean 'cell'"):
+        build(node | {"cel": 1e-6})
+
+
 @pytest.mark.parametrize("name", ["experiments.store.os.system", "experiments.store.BinaryIO"])
 def test_what_our_modules_import_from_elsewhere_is_not_ours(name):
     with pytest.raises(SettingsError, match=r"there is no such module|has no BinaryIO"):

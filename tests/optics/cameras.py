@@ -10,9 +10,7 @@ class GivenSurface(Mask):
     """A smooth surface, or flat cells, of a height that is handed in [m]."""
 
     def __init__(self, height, cell, *, pixelated=False, material="fused_silica"):
-        super().__init__(
-            height.shape[0], cell, material_name=material, design_wavelength=550e-9
-        )
+        super().__init__(height.shape[0], cell, material_name=material, design_wavelength=550e-9)
         self.given = torch.nn.Parameter(height.to(torch.float64))
         self.pixelated = pixelated
 
@@ -57,5 +55,3 @@ def smooth_height(samples, cell, rms, scale, seed=0):
     height = torch.fft.ifft2(torch.fft.fft2(noise) * low).real
     height = height - height.mean()
     return height * (rms / height.square().mean().sqrt())
-
-

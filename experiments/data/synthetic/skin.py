@@ -223,7 +223,7 @@ def paint_brows(paint: Paint, identity: Identity, layout: Layout) -> None:
         ragged = half * (1 + 0.16 * hairs)
         body = step(ragged - np.abs(off), 0.006 + paint.soft)
         ends = step(s + 0.02 + 0.05 * hairs, 0.09) * step(1.02 - s, 0.06)
-        weight = identity.brow_dark * body * ends * np.clip(0.82 + 0.16 * hairs, 0.3, 1)
+        weight = identity.brow_dark * body * ends * np.clip(0.92 + 0.12 * hairs, 0.55, 1)
         paint.blend(where, colour, weight.astype(np.float32))
 
 
@@ -232,13 +232,14 @@ def paint_beard(paint: Paint, identity: Identity, layout: Layout) -> None:
     if identity.beard_style == "none":
         return
     mouth = layout.mouth
-    where = paint.box(-0.6, 0.6, layout.nose_y, 1.3)
+    where = paint.box(-0.6, 0.6, layout.nose_y - 0.15, 1.3)
     where = where[paint.z[where] > 0.02]
     x, y = paint.x[where], paint.y[where]
     t = identity.texture.astype(np.float32)
     ragged = 0.018 * noise.sample("cloud", x * 1.2 + t[1], y * 1.2 + t[2])
     a = np.abs(x)
-    lip = np.minimum(y - layout.nose_y - 0.028, mouth.y + 0.05 - y - 0.2 * (a - mouth.half_width))
+    droop = 0.5 * np.clip(a - 0.85 * mouth.half_width, 0, 1)
+    lip = np.minimum(y - layout.nose_y - 0.028, mouth.y + 0.012 + droop - y)
     lip = np.minimum(lip, mouth.half_width + 0.028 - a)
     cheek_edge = (
         mouth.y
