@@ -1,6 +1,7 @@
 """What the stages of a co-design run do in one step.
 
 clear       the regressor learns on clear pictures
+mask        the mask alone is shaped so that little can be inverted
 joint       mask, regressor and adversary learn together
 baseline    the clear regressor adapts to another camera
 attacker    a recogniser learns to see through one finished camera
@@ -14,17 +15,19 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
 
 from anonymizer.regressors import Heatmaps
 from experiments.adversary import Attacker, measure_identity
-from experiments.checkpoints import TrainingState
+from experiments.checkpoints import Stateful, TrainingState
 from experiments.data.crops import FaceCrops
 from experiments.distributed import Processes
-from experiments.objectives import HeatmapTerm, Objective, StepView
+from experiments.objectives import HeatmapTerm, MaskView, Objective, StepView
 from experiments.sampling import Batches, derive_seed
 from experiments.scene import (
     Framing,
@@ -73,23 +76,62 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class MaskSchedule:
+    """Pace of a mask.
+
+    Attributes
+    ----------
+    steps : int
+        Steps on the mask alone, before any picture is looked at.
+    height_rate : float
+        Learning rate of the free heights [turns].
+    spread_rate : float
+        Learning rate of the logarithm of the spread, and of other coefficients.
+    nodes : int
+        Random wavelengths per colour channel in a step.
+    every : int
+        Beside the networks, the mask moves in every so many steps; they need many small ones, it
+        a few well-determined ones.
+    """
+
+    steps: int
+    height_rate: float = 1e-2
+    spread_rate: float = 2e-3
+    nodes: int = 4
+    every: int = 4
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.nodes < 1 or self.every < 1:
+            raise ValueError(
+                f"steps = {self.steps}, nodes = {self.nodes}, every = {self.every}: steps >= 0, "
+                f"nodes >= 1 and every >= 1"
+            )
+
+    def groups(self, camera: Camera, scale: float = 1.0) -> list[dict[str, Any]]:
+        """Optimiser groups of the mask's parameters, rates times `scale`."""
+        heights: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for name, parameter in camera.mask.named_parameters():
+            (heights if name == "turns" else others).append(parameter)
+        pairs = ((heights, self.height_rate), (others, self.spread_rate))
+        return [{"params": p, "lr": scale * rate} for p, rate in pairs if p]
+
+
+@dataclass(frozen=True)
 class JointSchedule(Schedule):
     """Pace of the joint stage.
 
     Attributes
     ----------
-    height_rate : float
-        Learning rate of the free heights [turns].
-    spread_rate : float
-        Learning rate of the logarithm of the spread.
+    mask_scale : float
+        The mask's learning rates, relative to those on its own.
     adversary_rate : float
         Learning rate of the adversary.
     adversary_steps : int
-        Adversary steps per mask step.
+        Adversary steps per step.
     """
 
-    height_rate: float = 2e-3
-    spread_rate: float = 5e-3
+    mask_scale: float = 0.2
     adversary_rate: float = 2e-4
     adversary_steps: int = 1
 
@@ -258,90 +300,118 @@ class Design:
 
     camera: Camera
     regressor: nn.Module
-    average: nn.Module
+    average: AveragedModel
     objective: Objective
     attacker: Attacker | None
 
 
-def joint_stage(
-    design: Design, crops: FaceCrops, plan: JointSchedule, setting: Setting, *, name: str = "joint"
+def mask_stage(
+    camera: Camera, objective: Objective, plan: MaskSchedule, setting: Setting, *, name: str
 ) -> Stage:
-    """Stage "joint": PrivHAR's alternation with the PSF of a random distance and wavelength.
+    """Stage `name`: shape the mask alone, by the terms that need no picture.
 
-    Per step: one descent of mask and regressor on the objective, then the adversary's own
-    descents on the same measurement without the mask's gradient.
+    Half of the steps are at the reference distance, the others anywhere in the range. Finding
+    the spot first and teaching the networks afterwards beats starting both at once.
+    """
+    optimizer = torch.optim.Adam(plan.groups(camera), betas=(0.9, 0.99))
+    pace = Schedule(steps=plan.steps, batch=1, learning_rate=plan.height_rate).pace
+    scheduler = LambdaLR(optimizer, pace)
+
+    def step(done: int) -> Mapping[str, Tensor]:
+        draw = generator_for(setting.seed, name, done)
+        distance = setting.distance(draw) if done % 2 else setting.reference
+        psf = camera.psf([distance], nodes=plan.nodes, generator=draw)[0]
+        terms = objective.of_mask(MaskView(camera, psf))
+        total = torch.stack([value.to(torch.float32) for value in terms.values()]).sum()
+        descend(total, optimizer, step=done)
+        scheduler.step()
+        return {"total": total, **terms}
+
+    others: dict[str, Stateful] = {"optimizer": optimizer, "scheduler": scheduler}
+    return Stage(name, step, TrainingState({"mask": camera.mask}, others))
+
+
+def joint_stage(
+    design: Design,
+    crops: FaceCrops,
+    plan: JointSchedule,
+    pace: MaskSchedule,
+    setting: Setting,
+    *,
+    name: str,
+) -> Stage:
+    """Stage `name`: PrivHAR's alternation, at a random distance and random wavelengths.
+
+    Per step: one descent of the regressor, in every few steps together with the mask on the
+    whole objective; then the adversary's own descents on the same measurement, without the
+    mask's gradient.
     """
     camera, attacker, objective = design.camera, design.attacker, design.objective
     batches = _batches(len(crops), plan, setting, name)
-    optimizer = torch.optim.Adam(
-        [
-            *mask_groups(camera, plan),
-            {"params": list(design.regressor.parameters()), "lr": plan.learning_rate},
-        ]
-    )
+    networks = {"params": list(design.regressor.parameters()), "lr": plan.learning_rate}
+    optimizer = torch.optim.Adam([*pace.groups(camera, plan.mask_scale), networks])
     scheduler = LambdaLR(optimizer, plan.pace)
-    others = {"optimizer": optimizer, "scheduler": scheduler, "batches": batches}
+    others: dict[str, Stateful] = {
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "batches": batches,
+    }
     modules = {
         "mask": camera.mask,
         "regressor": design.regressor,
         "average": design.average,
-        "objective": objective,
     }
     if attacker is not None:
         learner = torch.optim.Adam(attacker.parameters(), lr=plan.adversary_rate)
         others["adversary"] = learner
         modules["adversary"] = attacker
+    utility = HeatmapTerm()
 
     def step(done: int) -> Mapping[str, Tensor]:
         draw = generator_for(setting.seed, name, done)
         distance = setting.distance(draw)
         batch = setting.batch(crops, batches.next(), name, done)
-        psf = camera.psf([distance], generator=draw)[0]
-        seen = observe(camera, psf, batch.scenes, distance, batch.sources)
-        seen = network_view(seen, batch.scenes.size)
+        moves = (done + 1) % pace.every == 0
+        with torch.set_grad_enabled(moves):
+            psf = camera.psf([distance], nodes=pace.nodes if moves else 1, generator=draw)[0]
+            seen = observe(camera, psf, batch.scenes, distance, batch.sources)
+            seen = network_view(seen, batch.scenes.size)
         with autocast(setting.processes.device):
-            heatmaps = design.regressor(seen)
-        identity = None
-        if attacker is not None:
-            identity = measure_identity(attacker, seen, batch.scenes, batch.rows)
-        view = StepView(
-            camera=camera,
-            psf=psf,
-            mean_psf=objective.mean_psf(psf),
-            distance=distance,
-            scenes=batch.scenes,
-            measurement=seen,
-            heatmaps=heatmaps,
-            identity_loss=identity,
-            identity_chance=attacker.chance if attacker is not None else 1.0,
-        )
-        terms = objective(view)
-        total = torch.stack([value.to(torch.float32) for value in terms.values()]).sum()
+            heatmaps: Heatmaps = design.regressor(seen)
+        terms: dict[str, Tensor] = {}
+        if moves:
+            chance = attacker.chance if attacker is not None else 1.0
+            identity = None
+            if attacker is not None:
+                identity = measure_identity(attacker, seen, batch.scenes, batch.rows)
+            terms = objective(
+                StepView(
+                    camera=camera,
+                    psf=psf,
+                    scenes=batch.scenes,
+                    measurement=seen,
+                    heatmaps=heatmaps,
+                    identity_loss=identity,
+                    identity_chance=chance,
+                )
+            )
+            total = torch.stack([value.to(torch.float32) for value in terms.values()]).sum()
+            terms = {"total": total, **terms}
+        else:
+            total = utility.compare(heatmaps, batch.scenes.landmarks, batch.scenes.size)
+            terms = {"regressor": total}
         descend(total, optimizer, step=done, max_norm=10.0)
         scheduler.step()
-        design.average.update_parameters(design.regressor)  # type: ignore[operator]
-        values = {"total": total, **terms}
+        design.average.update_parameters(design.regressor)
         if attacker is not None:
             fixed = seen.detach()
             for _ in range(plan.adversary_steps):
                 loss = attacker(fixed, batch.scenes.landmarks, batch.rows)
                 descend(loss, learner, step=done, max_norm=5.0)
-            values["adversary"] = loss.detach() / attacker.chance
-        if hasattr(camera.mask, "log_spread"):
-            values["mask/spread_mrad"] = camera.mask.log_spread.detach().exp() * 1e3
-        return values
+            terms["adversary"] = loss.detach() / attacker.chance
+        return terms
 
-    return Stage(name, step, TrainingState(modules=modules, others=others))
-
-
-def mask_groups(camera: Camera, plan: JointSchedule) -> list[dict[str, object]]:
-    """Optimiser groups of the mask: the spread has a pace of its own."""
-    spread = [p for n, p in camera.mask.named_parameters() if n == "log_spread"]
-    heights = [p for n, p in camera.mask.named_parameters() if n != "log_spread"]
-    groups: list[dict[str, object]] = [{"params": heights, "lr": plan.height_rate}]
-    if spread:
-        groups.append({"params": spread, "lr": plan.spread_rate})
-    return groups
+    return Stage(name, step, TrainingState(modules, others))
 
 
 def attacker_stage(
@@ -377,7 +447,7 @@ def attacker_stage(
     return Stage(name, step, state)
 
 
-def start_average(regressor: nn.Module, decay: float = 0.99) -> nn.Module:
+def start_average(regressor: nn.Module, decay: float = 0.99) -> AveragedModel:
     """Return a moving average that starts as a copy of `regressor`."""
     return moving_average(copy.deepcopy(regressor), decay)
 

@@ -227,7 +227,7 @@ class Camera(nn.Module):
         nodes : int, optional
             Wavelengths per channel, instead of the camera's own.
         generator : torch.Generator, optional
-            Draw one wavelength per channel from the response instead (unbiased; for training).
+            Draw the wavelengths from the response instead (unbiased; for training).
 
         Returns
         -------
@@ -239,8 +239,9 @@ class Camera(nn.Module):
         if generator is None:
             pairs = [band.nodes(nodes or self.nodes) for band in bands]
         else:
-            one = torch.ones(1, dtype=torch.float64)
-            pairs = [(torch.tensor([b.draw(generator)], dtype=torch.float64), one) for b in bands]
+            count = nodes or 1
+            share = torch.full((count,), 1 / count, dtype=torch.float64)
+            pairs = [(band.draw(generator, count), share) for band in bands]
         stack = []
         for distance in object_distances:
             planes = []

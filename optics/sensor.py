@@ -47,11 +47,17 @@ class Band:
         weight = torch.exp(-(offset**2) / 2)
         return self.centre + self.width * offset, weight / weight.sum()
 
-    def draw(self, generator: torch.Generator) -> float:
-        """One random wavelength from the response, cut at +-2 standard deviations [m]."""
+    def draw(self, generator: torch.Generator, count: int = 1) -> Tensor:
+        """Random wavelengths from the response, cut at +-2 standard deviations (count,) [m].
+
+        One from each of `count` equally likely parts, so that their plain mean is an unbiased
+        and steady estimate of the mean over the response.
+        """
+        check_count("count", count)
         low = math.erfc(2 / math.sqrt(2)) / 2  # share of the density below -2
-        share = low + (1 - 2 * low) * torch.rand((), generator=generator, dtype=torch.float64)
-        return self.centre + self.width * float(torch.special.ndtri(share))
+        shift = torch.rand((), generator=generator, dtype=torch.float64)
+        share = (torch.arange(count, dtype=torch.float64) + shift) / count
+        return self.centre + self.width * torch.special.ndtri(low + (1 - 2 * low) * share)
 
 
 #: Red, green and blue of an IMX477-like sensor behind its infrared filter (approximate).

@@ -1,9 +1,10 @@
-"""The sum of the terms, and the memory it needs over wavelengths."""
+"""The sum of the terms."""
 
-import torch
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
-from experiments.objectives.terms import ScenePower, StepView, Term
+from experiments.objectives.terms import MaskView, ScenePower, StepView, Term
 from optics import Camera
 
 
@@ -14,49 +15,39 @@ class Objective(nn.Module):
     ----------
     terms : mapping of str to Term
         The terms; a term of weight 0 is reported but does not steer.
-    memory : float
-        Weight of the past in the running mean of the PSF, in [0, 1). A step sees one wavelength
-        per channel, whose PSF is full of speckle; what an attacker inverts is the mean over the
-        sensor's response. The running mean has its value and each step its unbiased gradient.
     """
 
-    def __init__(self, *, terms: dict[str, Term], memory: float = 0.85) -> None:
+    def __init__(self, *, terms: dict[str, Term]) -> None:
         super().__init__()
         if not terms:
             raise ValueError("an objective needs at least one term")
-        if not 0 <= memory < 1:
-            raise ValueError(f"memory = {memory:g} is outside [0, 1)")
         self.terms = nn.ModuleDict(terms)
-        self.memory = memory
-        self.register_buffer("past_psf", torch.zeros(0))
+
+    def _each(self) -> Iterator[tuple[str, Term]]:
+        for name, module in self.terms.items():
+            if not isinstance(module, Term):
+                raise TypeError(f"{name}: {type(module).__name__} is no term of an objective")
+            yield name, module
 
     @property
     def needs_adversary(self) -> bool:
         """Whether any term wants the identity adversary."""
-        return any(isinstance(t, Term) and t.needs_adversary for t in self.terms.values())
+        return any(term.needs_adversary and term.weight > 0 for _, term in self._each())
+
+    @property
+    def shapes_mask_alone(self) -> bool:
+        """Whether any term can shape the mask before pictures are looked at."""
+        return any(term.of_mask_alone and term.weight > 0 for _, term in self._each())
 
     def prepare(self, camera: Camera, scene_power: ScenePower, reference: float) -> None:
-        """Let every term build what depends on camera and data; starts the running mean."""
-        for term in self.terms.values():
-            assert_term(term).prepare(camera, scene_power, reference)
-        with torch.no_grad():
-            self.past_psf = camera.psf([reference])[0].to(torch.float32)
+        """Let every term build what depends on camera and data."""
+        for _, term in self._each():
+            term.prepare(camera, scene_power, reference)
 
-    def mean_psf(self, psf: Tensor) -> Tensor:
-        """Return the running mean in value, `psf` in gradient, and remember it."""
-        past: Tensor = self.past_psf
-        mean = self.memory * past.to(psf.device) + (1 - self.memory) * psf.detach().to(past.dtype)
-        if self.training:
-            self.past_psf = mean
-        return mean + (psf - psf.detach())
+    def of_mask(self, view: MaskView) -> dict[str, Tensor]:
+        """Weighted values of the terms for which the mask alone is enough."""
+        return {n: term.weight * term(view) for n, term in self._each() if term.of_mask_alone}
 
     def forward(self, view: StepView) -> dict[str, Tensor]:
         """Every term's weighted value by name."""
-        return {name: assert_term(t).weight * t(view) for name, t in self.terms.items()}
-
-
-def assert_term(module: nn.Module) -> Term:
-    """Return `module` as a Term, or raise TypeError."""
-    if not isinstance(module, Term):
-        raise TypeError(f"{type(module).__name__} is no term of an objective")
-    return module
+        return {name: term.weight * term(view) for name, term in self._each()}

@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from scipy.fft import next_fast_len
@@ -23,19 +24,27 @@ from optics.quality import frequencies, recoverable_bits
 
 
 @dataclass(frozen=True)
-class StepView:
-    """All that one training step lets a term see.
+class MaskView:
+    """What a term can see of the mask alone.
 
     Attributes
     ----------
     camera : Camera
         The camera being designed.
     psf : Tensor
-        (3, h, w) PSF of this step: one distance, one wavelength per channel.
-    mean_psf : Tensor
-        Same shape: running mean over wavelengths and steps in value, this step in gradient.
-    distance : float
-        Distance of this step [m].
+        (3, h, w) PSF of this step, at one distance and a few wavelengths per channel.
+    """
+
+    camera: Camera
+    psf: Tensor
+
+
+@dataclass(frozen=True)
+class StepView(MaskView):
+    """All that one training step lets a term see.
+
+    Attributes
+    ----------
     scenes : Scenes
         Pictures in front of the camera.
     measurement : Tensor
@@ -48,10 +57,6 @@ class StepView:
         The same for guessing [nat].
     """
 
-    camera: Camera
-    psf: Tensor
-    mean_psf: Tensor
-    distance: float
     scenes: Scenes
     measurement: Tensor
     heatmaps: Heatmaps
@@ -70,6 +75,8 @@ class Term(nn.Module, ABC):
 
     #: Whether the term needs the identity adversary to be trained beside the mask.
     needs_adversary = False
+    #: Whether a `MaskView` is enough for it, so that it can shape the mask before any picture.
+    of_mask_alone = False
 
     def __init__(self, *, weight: float) -> None:
         super().__init__()
@@ -81,8 +88,8 @@ class Term(nn.Module, ABC):
         """Build what depends on the camera and the data, once, before training."""
 
     @abstractmethod
-    def forward(self, view: StepView) -> Tensor:
-        """Value of the term, a scalar."""
+    def forward(self, view: Any) -> Tensor:
+        """Value of the term, a scalar; takes a `StepView`, or a `MaskView` if that is enough."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +224,8 @@ class InversionTerm(Term):
         Band in cycles per face width at the reference distance.
     """
 
+    of_mask_alone = True
+
     def __init__(
         self, *, weight: float = 1.0, frames: int = 100, low: float = 3.0, high: float = 20.0
     ) -> None:
@@ -239,11 +248,11 @@ class InversionTerm(Term):
         grey = torch.full((3, 1, 1), 0.3)
         self.noise = camera.sensor.mean_and_variance(grey)[1].flatten().to(torch.float32)
 
-    def forward(self, view: StepView) -> Tensor:
+    def forward(self, view: MaskView) -> Tensor:
         """Value for this step [bit per frequency]."""
-        device = view.mean_psf.device
+        device = view.psf.device
         bits = recoverable_bits(
-            view.mean_psf,
+            view.psf,
             scene_power=self.power.to(device),
             noise_variance=self.noise.to(device),
             frames=self.frames,
@@ -290,11 +299,13 @@ class ManufacturabilityTerm(Term):
         Weight of the energy outside the window.
     """
 
+    of_mask_alone = True
+
     def __init__(self, *, weight: float = 1.0, outside: float = 1.0) -> None:
         super().__init__(weight=weight)
         self.outside = outside
 
-    def forward(self, view: StepView) -> Tensor:
+    def forward(self, view: MaskView) -> Tensor:
         """Value for this step."""
         lost = 1 - view.psf.sum((-2, -1)).mean()
         return view.camera.mask.excess().to(lost) + self.outside * lost
@@ -331,6 +342,8 @@ class ReferencePsfTerm(Term):
     Frobenius norm over channels and pixels, both normalised to unit energy.
     """
 
+    of_mask_alone = True
+
     def __init__(self, *, weight: float = 10.0, focus_distance: float = 5.0) -> None:
         super().__init__(weight=weight)
         self.focus_distance = focus_distance
@@ -352,7 +365,7 @@ class ReferencePsfTerm(Term):
             psf = bare.psf([reference])[0]
         self.reference = psf / psf.sum((-2, -1), keepdim=True)
 
-    def forward(self, view: StepView) -> Tensor:
+    def forward(self, view: MaskView) -> Tensor:
         """Value for this step."""
         if self.reference is None:
             raise ValueError("prepare() was not called before the first step")

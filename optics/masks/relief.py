@@ -78,8 +78,8 @@ class WrappedRelief(Mask):
         material: str = "fused_silica",
         design_wavelength: float = 540e-9,
         profile: Profile = "gaussian",
-        spread: float = 12e-3,
-        cut: float = 2.6,
+        spread: float = 11e-3,
+        cut: float = 3.0,
         seed: int = 0,
     ) -> None:
         super().__init__(

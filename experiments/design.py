@@ -1,0 +1,389 @@
+"""One co-design run: its cameras and networks, how they are trained, kept and measured."""
+
+import copy
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anonymizer.recognition import Recognizer
+from experiments.adversary import Attacker, embed_clear, paired_rows
+from experiments.cameras import LEARNED, Baseline, build_baseline, build_camera
+from experiments.data.crops import FaceCrops
+from experiments.distributed import Processes, distributed, is_first, wait_for_all
+from experiments.evaluation import (
+    Judges,
+    Metrics,
+    Protocol,
+    TestSet,
+    clear_numbers,
+    evaluate_camera,
+)
+from experiments.evidence import Finished, collect
+from experiments.judging import Parts, build_pool, limit
+from experiments.objectives import HeatmapTerm, Objective, ScenePower, Term
+from experiments.scene import load_scenes
+from experiments.settings import build
+from experiments.stages import (
+    Design,
+    JointSchedule,
+    MaskSchedule,
+    Schedule,
+    Setting,
+    StaticCamera,
+    attacker_stage,
+    baseline_stage,
+    clear_stage,
+    joint_stage,
+    mask_stage,
+    start_average,
+)
+from experiments.store import (
+    load_arrays,
+    load_tensors,
+    read_json,
+    save_arrays,
+    save_json,
+    save_tensors,
+)
+from experiments.training import Stage, fit
+from optics import Camera
+
+log = logging.getLogger(__name__)
+
+
+class Codesign:
+    """One run: what is learned, compared and judged, and where it is kept.
+
+    Parameters
+    ----------
+    settings : mapping
+        Settings in SI units.
+    run : Path
+        Run folder.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], run: Path) -> None:
+        self.settings, self.run = settings, run
+        self.processes = distributed(settings["device"])
+        self.setting = build_setting(settings, self.processes)
+        self.protocol = build_protocol(settings)
+        self.plans: dict[str, Any] = {
+            name: build(settings[name]) for name in ("clear", "joint", "baseline", "attack")
+        }
+        self.shaping: MaskSchedule = build(settings["shaping"])
+        self.baselines: dict[str, Baseline] = {
+            name: build(node) for name, node in settings["baselines"].items()
+        }
+        self.utility = HeatmapTerm()
+        device = self.processes.device
+        self.pool = {n: r.to(device) for n, r in build_pool(settings).items()}
+        torch.manual_seed(self.setting.seed)
+        self.clear: nn.Module = build(settings["regressor"]).to(device)
+
+    # what is trained
+
+    def fit(self, stage: Stage, steps: int) -> None:
+        """Train one stage in the run folder."""
+        fit(
+            stage,
+            steps,
+            folder=self.run,
+            seed=self.setting.seed,
+            checkpoint_every=self.settings["checkpoint_every"],
+            log_every=self.settings["log_every"],
+            progress=self.settings["progress"],
+        )
+
+    def train(self, parts: Parts) -> None:
+        """Train everything, keeping the results below the run folder."""
+        plan: Schedule = self.plans["clear"]
+        self.fit(clear_stage(self.clear, self.utility, parts.train, plan, self.setting), plan.steps)
+        power = self.scene_power(parts)
+        camera, regressor = self.learn(parts, power, self.plans["joint"], "joint", 1.0)
+        self.keep(LEARNED, regressor, camera)
+        for name in self.baselines:
+            adapted = copy.deepcopy(self.clear)
+            plan = self.plans["baseline"]
+            stage = baseline_stage(
+                name, self.static(name), adapted, self.utility, parts.train, plan, self.setting
+            )
+            self.fit(stage, plan.steps)
+            self.keep(name, adapted, None)
+        attacked = parts.attack.subset(paired_rows(parts.attack.person))
+        for name in (LEARNED, *self.baselines):
+            self.attack(name, attacked)
+
+    def learn(
+        self, parts: Parts, power: ScenePower, plan: JointSchedule, name: str, privacy: float
+    ) -> tuple[Camera, nn.Module]:
+        """Learn a mask and its regressor; `privacy` scales all terms but the landmarks."""
+        device = self.processes.device
+        camera = build_camera(self.settings).to(device)
+        objective = build_objective(self.settings, privacy).to(device)
+        objective.prepare(camera, power, self.setting.reference)
+        regressor = copy.deepcopy(self.clear)
+        attacker = None
+        crops = parts.train
+        if objective.needs_adversary:
+            crops = crops.subset(paired_rows(crops.person))
+            first = next(iter(self.pool.values()))
+            attacker = self.enrolled(first, crops)
+        if objective.shapes_mask_alone and self.shaping.steps:
+            stage = mask_stage(camera, objective, self.shaping, self.setting, name=f"{name}_mask")
+            self.fit(stage, self.shaping.steps)
+        design = Design(camera, regressor, start_average(regressor), objective, attacker)
+        stage = joint_stage(design, crops, plan, self.shaping, self.setting, name=name)
+        self.fit(stage, plan.steps)
+        average = design.average.module
+        if not isinstance(average, nn.Module):
+            raise TypeError("the moving average holds no module")
+        return camera, average
+
+    def enrolled(self, recognizer: Recognizer, crops: FaceCrops) -> Attacker:
+        """Attacker that starts as `recognizer`, with `crops` as its clear gallery."""
+        attacker = Attacker(recognizer).to(self.processes.device)
+        people = torch.from_numpy(crops.person).to(self.processes.device)
+        attacker.enrol(embed_clear(recognizer, crops).to(self.processes.device), people)
+        return attacker
+
+    def attack(self, name: str, crops: FaceCrops) -> None:
+        """Fine-tune every recogniser of the pool on measurements of one camera."""
+        plan: Schedule = self.plans["attack"]
+        for label, recognizer in self.pool.items():
+            path = self.folder(name) / f"attacker_{label}.safetensors"
+            if path.exists():
+                continue
+            attacker = self.enrolled(recognizer, crops)
+            stage = attacker_stage(
+                f"attacker_{name}_{label}", self.static(name), attacker, crops, plan, self.setting
+            )
+            self.fit(stage, plan.steps)
+            if is_first():
+                save_tensors(path, attacker.probe.state_dict(), {"trained_on": name})
+            wait_for_all()
+
+    # what is kept
+
+    def folder(self, name: str) -> Path:
+        """Folder of one camera's networks."""
+        return self.run / "cameras" / name
+
+    def keep(self, name: str, regressor: nn.Module, camera: Camera | None) -> None:
+        """Store a regressor and, for the learned camera, its mask."""
+        if is_first():
+            weights = regressor.state_dict()
+            save_tensors(self.folder(name) / "regressor.safetensors", weights, {"camera": name})
+            if camera is not None:
+                save_mask(self.mask_path(name), camera)
+        wait_for_all()
+
+    def mask_path(self, name: str) -> Path:
+        """Where the mask of a learned camera is kept; the run's own stands in front."""
+        return (self.run if name == LEARNED else self.folder(name)) / "mask.safetensors"
+
+    def camera(self, name: str) -> Camera:
+        """Camera `name` as it was finished, on the device."""
+        if name in self.baselines:
+            camera = build_baseline(
+                self.baselines[name],
+                self.settings,
+                context=self.settings["context"],
+                reference=self.setting.reference,
+            )
+            return camera.to(self.processes.device)
+        camera = build_camera(self.settings)
+        load_mask(self.mask_path(name), camera)
+        return camera.to(self.processes.device)
+
+    def static(self, name: str) -> StaticCamera:
+        """Camera `name` with its PSFs; they are computed once and kept."""
+        camera = self.camera(name)
+        distances = sorted({*self.setting.grid(), *self.protocol.distances})
+        path = self.folder(name) / "psfs.npz"
+        if is_first() and not path.exists():
+            log.info("%s: PSFs at %d distances", name, len(distances))
+            with torch.no_grad():
+                psfs = camera.psf(distances, nodes=self.protocol.nodes)
+            save_arrays(path, {"psfs": psfs.cpu().numpy(), "distances": np.array(distances)})
+        wait_for_all()
+        arrays = load_arrays(path)
+        psfs = torch.from_numpy(arrays["psfs"]).to(self.processes.device)
+        return StaticCamera(camera, dict(zip(arrays["distances"].tolist(), psfs, strict=True)))
+
+    def regressor(self, name: str) -> nn.Module:
+        """Regressor of camera `name`, frozen."""
+        network = copy.deepcopy(self.clear)
+        tensors, _ = load_tensors(self.folder(name) / "regressor.safetensors")
+        network.load_state_dict(tensors)
+        return network.requires_grad_(False).eval()
+
+    def judges(self, name: str) -> Judges:
+        """Return the pool and its copies that were trained on camera `name`."""
+        retrained = {}
+        for label, recognizer in self.pool.items():
+            attacker = Attacker(recognizer)
+            tensors, _ = load_tensors(self.folder(name) / f"attacker_{label}.safetensors")
+            attacker.probe.load_state_dict(tensors)
+            retrained[label] = attacker.to(self.processes.device).requires_grad_(False).eval()
+        return Judges(self.pool, retrained)
+
+    def scene_power(self, parts: Parts) -> ScenePower:
+        """Mean spectrum of training faces; measured once and kept."""
+        path = self.run / "scene_power.npz"
+        if is_first() and not path.exists():
+            some = limit(parts.train, 256)
+            power = ScenePower.measure(load_scenes(some, range(len(some))))
+            save_arrays(
+                path,
+                {
+                    "cycles": power.cycles.numpy(),
+                    "power": power.power.numpy(),
+                    "context": torch.tensor(power.context).numpy(),
+                },
+            )
+        wait_for_all()
+        return load_scene_power(path)
+
+    # what is measured
+
+    def measure(
+        self, test: FaceCrops, tuning: FaceCrops, out: Path, strengths: Mapping[str, float] | None
+    ) -> Metrics:
+        """Judge every camera on `test`; results per camera are kept and not made again."""
+        power = load_scene_power(self.run / "scene_power.npz")
+        seed = self.setting.seed
+        framing = type(self.setting.framing)(
+            self.setting.framing.shift, self.setting.framing.zoom, self.setting.framing.roll, False
+        )
+        held = TestSet(limit(test, self.protocol.max_images), framing, seed)
+        other = TestSet(limit(tuning, self.protocol.tuning_images), framing, seed + 1)
+        metrics: Metrics = {}
+        used: dict[str, float] = {}
+        finished: dict[str, Finished] = {}
+        for name in (LEARNED, *self.baselines):
+            fixed, regressor = self.static(name), self.regressor(name)
+            finished[name] = Finished(fixed.camera, fixed.psfs, regressor)
+            path = out / "evaluations" / f"{name}.json"
+            if not path.exists():
+                found = evaluate_camera(
+                    fixed.camera,
+                    fixed.psfs,
+                    regressor,
+                    self.judges(name),
+                    held,
+                    other,
+                    self.protocol,
+                    power,
+                    label=name,
+                    strengths=_of_camera(strengths, name),
+                    progress=self.settings["progress"],
+                )
+                save_json(path, found)
+            found = read_json(path)
+            prefix = "" if name == LEARNED else f"{name}/"
+            metrics |= {prefix + key: value for key, value in found.items()}
+            used |= {
+                f"{name}/{k.removeprefix('inversion_strength')}": v
+                for k, v in found.items()
+                if k.startswith("inversion_strength")
+            }
+        clear = copy.deepcopy(self.clear)
+        tensors, _ = load_tensors(self.run / "regressor_clear.safetensors")
+        clear.load_state_dict(tensors)
+        metrics |= clear_numbers(clear.eval(), self.judges(LEARNED), held, self.protocol.batch)
+        metrics |= _counts(held)
+        save_json(out / "inversion_strengths.json", used)
+        save_json(out / "metrics.json", metrics)
+        save_json(out / "data.json", {"test": held.crops.source, "pictures": len(held.crops)})
+        evidence = collect(finished, held, self.protocol, power, strengths=used)
+        save_arrays(out / "evidence.npz", evidence)
+        return metrics
+
+
+# parts
+
+
+def build_setting(settings: Mapping[str, Any], processes: Processes) -> Setting:
+    """Return what all stages share."""
+    return Setting(
+        framing=build(settings["framing"]),
+        nearest=settings["nearest"],
+        farthest=settings["farthest"],
+        reference=settings["reference_distance"],
+        seed=settings["seed"],
+        processes=processes,
+    )
+
+
+def build_protocol(settings: Mapping[str, Any]) -> Protocol:
+    """How cameras are judged."""
+    protocol: Protocol = build(settings["evaluation"], reference=settings["reference_distance"])
+    return protocol
+
+
+def build_objective(settings: Mapping[str, Any], privacy: float = 1.0) -> Objective:
+    """Objective of the run, all terms but the landmarks scaled by `privacy`."""
+    node = settings["objective"]
+    terms: dict[str, Term] = {name: build(term) for name, term in node["terms"].items()}
+    for term in terms.values():
+        if not isinstance(term, HeatmapTerm):
+            term.weight *= privacy
+    return Objective(terms=terms)
+
+
+def save_mask(path: Path, camera: Camera) -> None:
+    """Store the height map and the parameters it came from."""
+    mask = camera.mask
+    tensors: dict[str, Tensor] = {"height": mask.height().detach().to(torch.float64)}
+    tensors |= {f"parameters/{n}": p.detach() for n, p in mask.named_parameters()}
+    metadata = {
+        "unit": "m",
+        "cell": f"{mask.cell:g} m",
+        "material": mask.material.name,
+        "design_wavelength": f"{mask.design_wavelength:g} m",
+        "aperture_diameter": f"{camera.aperture_diameter:g} m",
+        "focal_length": f"{camera.lens.focal_length:g} m",
+        "focus_distance": f"{camera.focus_distance:g} m",
+    }
+    save_tensors(path, tensors, metadata)
+
+
+def load_mask(path: Path, camera: Camera) -> None:
+    """Put a stored mask into `camera`."""
+    tensors, _ = load_tensors(path)
+    prefix = "parameters/"
+    own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    camera.mask.load_state_dict(own, strict=False)
+
+
+def load_scene_power(path: Path) -> ScenePower:
+    """Spectrum stored by a run."""
+    arrays = load_arrays(path)
+    return ScenePower(
+        torch.from_numpy(arrays["cycles"]),
+        torch.from_numpy(arrays["power"]),
+        float(arrays["context"]),
+    )
+
+
+def _of_camera(strengths: Mapping[str, float] | None, name: str) -> dict[str, float] | None:
+    if strengths is None:
+        return None
+    return {k.split("/", 1)[1]: v for k, v in strengths.items() if k.startswith(f"{name}/")}
+
+
+def _counts(test: TestSet) -> Metrics:
+    people = test.crops.person
+    named = people[people >= 0]
+    counts = torch.from_numpy(named).bincount() if len(named) else torch.zeros(0)
+    return {
+        "n_images_test": float(len(people)),
+        "n_people_test": float((counts > 0).sum()),
+        "n_genuine": float((counts * (counts - 1)).sum()),
+        "n_impostor": float(len(named) ** 2 - (counts**2).sum()),
+    }
