@@ -34,7 +34,7 @@ from experiments.evaluation import (
     TestSet,
     evaluate_camera,
 )
-from experiments.judging import Parts, build_pool, limit, open_crops, open_parts
+from experiments.judging import Parts, build_pool, limit_people, open_crops, open_parts
 from experiments.launch import find_run, run_job
 from experiments.report import write_report
 from experiments.settings import Settings, SettingsError, build, to_si
@@ -102,7 +102,7 @@ def trade_off(work: Codesign, parts: Parts, metrics: Metrics) -> None:
         protocol = replace(
             work.protocol, distances=(work.protocol.reference,), frames=(), exposures=()
         )
-        held = TestSet(limit(parts.test, protocol.max_images), work.setting.framing, 0)
+        held = TestSet(limit_people(parts.test, protocol.max_images), work.setting.framing, 0)
         found = evaluate_camera(
             fixed.camera,
             fixed.psfs,

@@ -24,7 +24,7 @@ from experiments.evaluation import (
     evaluate_camera,
 )
 from experiments.evidence import Finished, collect
-from experiments.judging import Parts, build_pool, limit
+from experiments.judging import Parts, build_pool, limit, limit_people
 from experiments.objectives import HeatmapTerm, Objective, ScenePower, Term
 from experiments.scene import load_scenes
 from experiments.settings import build
@@ -260,8 +260,8 @@ class Codesign:
         framing = type(self.setting.framing)(
             self.setting.framing.shift, self.setting.framing.zoom, self.setting.framing.roll, False
         )
-        held = TestSet(limit(test, self.protocol.max_images), framing, seed)
-        other = TestSet(limit(tuning, self.protocol.tuning_images), framing, seed + 1)
+        held = TestSet(limit_people(test, self.protocol.max_images), framing, seed)
+        other = TestSet(limit_people(tuning, self.protocol.tuning_images), framing, seed + 1)
         metrics: Metrics = {}
         used: dict[str, float] = {}
         finished: dict[str, Finished] = {}

@@ -106,6 +106,16 @@ def limit(crops: FaceCrops, most: int) -> FaceCrops:
     return crops.subset(np.linspace(0, len(crops) - 1, most).round().astype(np.int64))
 
 
+def limit_people(crops: FaceCrops, most: int) -> FaceCrops:
+    """At most about `most` pictures, dropping whole people so that pairs stay together."""
+    if len(crops) <= most or not (crops.person >= 0).any():
+        return limit(crops, most)
+    people = np.unique(crops.person[crops.person >= 0])
+    keep = max(2, round(len(people) * most / len(crops)))
+    chosen = people[np.linspace(0, len(people) - 1, keep).round().astype(np.int64)]
+    return crops.subset(np.isin(crops.person, chosen))
+
+
 def pool_name(settings: Mapping[str, Any]) -> str:
     """Name of the pool that fits the data: synthetic faces or photographs."""
     name = str(settings["pool"])
