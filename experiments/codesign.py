@@ -29,13 +29,10 @@ from experiments.design import (
     build_setting,
 )
 from experiments.distributed import Processes, is_first
-from experiments.evaluation import (
-    Metrics,
-    TestSet,
-    evaluate_camera,
-)
+from experiments.evaluation import evaluate_camera
 from experiments.judging import Parts, build_pool, limit_people, open_crops, open_parts
 from experiments.launch import find_run, run_job
+from experiments.protocol import Metrics, TestSet
 from experiments.report import write_report
 from experiments.settings import Settings, SettingsError, build, to_si
 from experiments.store import (

@@ -15,21 +15,15 @@ from experiments.adversary import Attacker, embed_clear, paired_rows
 from experiments.cameras import LEARNED, Baseline, build_baseline, build_camera
 from experiments.data.crops import FaceCrops
 from experiments.distributed import Processes, distributed, is_first, wait_for_all
-from experiments.evaluation import (
-    Judges,
-    Metrics,
-    Protocol,
-    TestSet,
-    clear_numbers,
-    evaluate_camera,
-)
+from experiments.evaluation import clear_numbers, evaluate_camera
 from experiments.evidence import Finished, collect
+from experiments.joint import Design, joint_stage, mask_stage, start_average
 from experiments.judging import Parts, build_pool, limit, limit_people
 from experiments.objectives import HeatmapTerm, Objective, ScenePower, Term
+from experiments.protocol import Judges, Metrics, Protocol, TestSet
 from experiments.scene import load_scenes
 from experiments.settings import build
 from experiments.stages import (
-    Design,
     JointSchedule,
     MaskSchedule,
     Schedule,
@@ -38,9 +32,6 @@ from experiments.stages import (
     attacker_stage,
     baseline_stage,
     clear_stage,
-    joint_stage,
-    mask_stage,
-    start_average,
 )
 from experiments.store import (
     load_arrays,

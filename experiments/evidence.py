@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from anonymizer.colour import encode_srgb
 from experiments.data.synthetic import contact_sheet
-from experiments.evaluation import Inversion, Protocol, TestSet
+from experiments.inversion import Inversion
 from experiments.objectives import ScenePower
+from experiments.protocol import Protocol, TestSet
 from experiments.scene import FACE_WIDTH, crop_pixels, network_view, observe
 from optics import Camera
 from optics.quality import radial_mtf

@@ -1,17 +1,16 @@
 """What the stages of a co-design run do in one step.
 
 clear       the regressor learns on clear pictures
-mask        the mask alone is shaped so that little can be inverted
-joint       mask, regressor and adversary learn together
 baseline    the clear regressor adapts to another camera
 attacker    a recogniser learns to see through one finished camera
+
+(the mask's own stages are in `experiments.joint`)
 
 Each maker returns a `Stage` for `experiments.training.fit`. All random draws of a step depend on
 (seed, stage, step, picture) alone, so a step can be made again anywhere, on any number of
 processes.
 """
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel
 
 from anonymizer.regressors import Heatmaps
-from experiments.adversary import Attacker, measure_identity
-from experiments.checkpoints import Stateful, TrainingState
+from experiments.adversary import Attacker
+from experiments.checkpoints import TrainingState
 from experiments.data.crops import FaceCrops
 from experiments.distributed import Processes
-from experiments.objectives import HeatmapTerm, MaskView, Objective, StepView
+from experiments.objectives import HeatmapTerm
 from experiments.sampling import Batches, derive_seed
 from experiments.scene import (
     Framing,
@@ -38,7 +36,7 @@ from experiments.scene import (
     observe,
     reframe,
 )
-from experiments.training import Stage, autocast, descend, moving_average
+from experiments.training import Stage, autocast, descend
 from optics import Camera
 
 
@@ -258,7 +256,7 @@ def _regressor_stage(
     setting: Setting,
     look: Callable[[Batch, torch.Generator], Tensor],
 ) -> Stage:
-    batches = _batches(len(crops), plan, setting, name)
+    batches = shuffled(len(crops), plan, setting, name)
     optimizer = torch.optim.Adam(regressor.parameters(), lr=plan.learning_rate)
     scheduler = LambdaLR(optimizer, plan.pace)
 
@@ -280,140 +278,6 @@ def _regressor_stage(
     return Stage(name, step, state)
 
 
-@dataclass(frozen=True)
-class Design:
-    """What is learned together.
-
-    Attributes
-    ----------
-    camera : Camera
-        Its mask is learned.
-    regressor : nn.Module
-        Landmark network.
-    average : nn.Module
-        Moving average of the regressor, the one that is kept.
-    objective : Objective
-        What is minimised.
-    attacker : Attacker or None
-        Identity adversary, enrolled with the training pictures in their order.
-    """
-
-    camera: Camera
-    regressor: nn.Module
-    average: AveragedModel
-    objective: Objective
-    attacker: Attacker | None
-
-
-def mask_stage(
-    camera: Camera, objective: Objective, plan: MaskSchedule, setting: Setting, *, name: str
-) -> Stage:
-    """Stage `name`: shape the mask alone, by the terms that need no picture.
-
-    Half of the steps are at the reference distance, the others anywhere in the range. Finding
-    the spot first and teaching the networks afterwards beats starting both at once.
-    """
-    optimizer = torch.optim.Adam(plan.groups(camera), betas=(0.9, 0.99))
-    pace = Schedule(steps=plan.steps, batch=1, learning_rate=plan.height_rate).pace
-    scheduler = LambdaLR(optimizer, pace)
-
-    def step(done: int) -> Mapping[str, Tensor]:
-        draw = generator_for(setting.seed, name, done)
-        distance = setting.distance(draw) if done % 2 else setting.reference
-        psf = camera.psf([distance], nodes=plan.nodes, generator=draw)[0]
-        terms = objective.of_mask(MaskView(camera, psf))
-        total = torch.stack([value.to(torch.float32) for value in terms.values()]).sum()
-        descend(total, optimizer, step=done)
-        scheduler.step()
-        return {"total": total, **terms}
-
-    others: dict[str, Stateful] = {"optimizer": optimizer, "scheduler": scheduler}
-    return Stage(name, step, TrainingState({"mask": camera.mask}, others))
-
-
-def joint_stage(
-    design: Design,
-    crops: FaceCrops,
-    plan: JointSchedule,
-    pace: MaskSchedule,
-    setting: Setting,
-    *,
-    name: str,
-) -> Stage:
-    """Stage `name`: PrivHAR's alternation, at a random distance and random wavelengths.
-
-    Per step: one descent of the regressor, in every few steps together with the mask on the
-    whole objective; then the adversary's own descents on the same measurement, without the
-    mask's gradient.
-    """
-    camera, attacker, objective = design.camera, design.attacker, design.objective
-    batches = _batches(len(crops), plan, setting, name)
-    networks = {"params": list(design.regressor.parameters()), "lr": plan.learning_rate}
-    optimizer = torch.optim.Adam([*pace.groups(camera, plan.mask_scale), networks])
-    scheduler = LambdaLR(optimizer, plan.pace)
-    others: dict[str, Stateful] = {
-        "optimizer": optimizer,
-        "scheduler": scheduler,
-        "batches": batches,
-    }
-    modules = {
-        "mask": camera.mask,
-        "regressor": design.regressor,
-        "average": design.average,
-    }
-    if attacker is not None:
-        learner = torch.optim.Adam(attacker.parameters(), lr=plan.adversary_rate)
-        others["adversary"] = learner
-        modules["adversary"] = attacker
-    utility = HeatmapTerm()
-
-    def step(done: int) -> Mapping[str, Tensor]:
-        draw = generator_for(setting.seed, name, done)
-        distance = setting.distance(draw)
-        batch = setting.batch(crops, batches.next(), name, done)
-        moves = (done + 1) % pace.every == 0
-        with torch.set_grad_enabled(moves):
-            psf = camera.psf([distance], nodes=pace.nodes if moves else 1, generator=draw)[0]
-            seen = observe(camera, psf, batch.scenes, distance, batch.sources)
-            seen = network_view(seen, batch.scenes.size)
-        with autocast(setting.processes.device):
-            heatmaps: Heatmaps = design.regressor(seen)
-        terms: dict[str, Tensor] = {}
-        if moves:
-            chance = attacker.chance if attacker is not None else 1.0
-            identity = None
-            if attacker is not None:
-                identity = measure_identity(attacker, seen, batch.scenes, batch.rows)
-            terms = objective(
-                StepView(
-                    camera=camera,
-                    psf=psf,
-                    scenes=batch.scenes,
-                    measurement=seen,
-                    heatmaps=heatmaps,
-                    identity_loss=identity,
-                    identity_chance=chance,
-                )
-            )
-            total = torch.stack([value.to(torch.float32) for value in terms.values()]).sum()
-            terms = {"total": total, **terms}
-        else:
-            total = utility.compare(heatmaps, batch.scenes.landmarks, batch.scenes.size)
-            terms = {"regressor": total}
-        descend(total, optimizer, step=done, max_norm=10.0)
-        scheduler.step()
-        design.average.update_parameters(design.regressor)
-        if attacker is not None:
-            fixed = seen.detach()
-            for _ in range(plan.adversary_steps):
-                loss = attacker(fixed, batch.scenes.landmarks, batch.rows)
-                descend(loss, learner, step=done, max_norm=5.0)
-            terms["adversary"] = loss.detach() / attacker.chance
-        return terms
-
-    return Stage(name, step, TrainingState(modules, others))
-
-
 def attacker_stage(
     name: str,
     fixed: StaticCamera,
@@ -427,7 +291,7 @@ def attacker_stage(
     Half of the steps are at the reference distance, the others anywhere in the range. `attacker`
     is enrolled with `crops` in their order.
     """
-    batches = _batches(len(crops), plan, setting, name)
+    batches = shuffled(len(crops), plan, setting, name)
     optimizer = torch.optim.Adam(attacker.parameters(), lr=plan.learning_rate)
     scheduler = LambdaLR(optimizer, plan.pace)
 
@@ -447,12 +311,7 @@ def attacker_stage(
     return Stage(name, step, state)
 
 
-def start_average(regressor: nn.Module, decay: float = 0.99) -> AveragedModel:
-    """Return a moving average that starts as a copy of `regressor`."""
-    return moving_average(copy.deepcopy(regressor), decay)
-
-
-def _batches(examples: int, plan: Schedule, setting: Setting, name: str) -> Batches:
+def shuffled(examples: int, plan: Schedule, setting: Setting, name: str) -> Batches:
     return Batches(
         examples,
         min(plan.batch, examples),

@@ -57,7 +57,8 @@ class Band:
         low = math.erfc(2 / math.sqrt(2)) / 2  # share of the density below -2
         shift = torch.rand((), generator=generator, dtype=torch.float64)
         share = (torch.arange(count, dtype=torch.float64) + shift) / count
-        return self.centre + self.width * torch.special.ndtri(low + (1 - 2 * low) * share)
+        offset: Tensor = torch.special.ndtri(low + (1 - 2 * low) * share)
+        return self.centre + self.width * offset
 
 
 #: Red, green and blue of an IMX477-like sensor behind its infrared filter (approximate).

@@ -188,7 +188,8 @@ class HeatmapTerm(Term):
         error = (heatmaps.landmarks() - landmarks).norm(dim=-1).mean(-1)
         ridge = boundary_map(wanted, map_size, sigma=self.sigma)
         edges = functional.binary_cross_entropy_with_logits(heatmaps.boundary, ridge)
-        return entropy + self.position * (error / span).mean() + self.boundary * edges
+        total: Tensor = entropy + self.position * (error / span).mean() + self.boundary * edges
+        return total
 
 
 class IdentityTerm(Term):
@@ -370,4 +371,5 @@ class ReferencePsfTerm(Term):
         if self.reference is None:
             raise ValueError("prepare() was not called before the first step")
         unit = view.psf / view.psf.sum((-2, -1), keepdim=True)
-        return (unit - self.reference.to(unit)).norm()
+        distance: Tensor = (unit - self.reference.to(unit)).norm()
+        return distance

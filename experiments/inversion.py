@@ -1,0 +1,164 @@
+"""The best linear inversion with the exact PSF, and what recognisers find in it."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.fft import next_fast_len
+from torch import Tensor
+from torch.nn import functional
+
+from anonymizer.alignment import align_faces
+from anonymizer.colour import encode_srgb
+from anonymizer.recognition import Recognizer
+from experiments.objectives import ScenePower
+from experiments.protocol import Metrics, Protocol, TestSet, verification, worst_of
+from experiments.scene import Scenes, crop_pixels, network_view, observe
+from optics import Camera
+from optics.quality import wiener
+
+
+class Inversion:
+    """Wiener inversion with the exact PSF, then the recognisers as they are.
+
+    Parameters
+    ----------
+    camera : Camera
+        The camera under attack.
+    psf : Tensor
+        (3, h, w) its exact PSF at the reference distance.
+    scene_power : ScenePower
+        What the attacker expects of faces.
+    protocol : Protocol
+        Distances and regularisation.
+    frames : int
+        Frames averaged.
+    exposure : float or None
+        Electrons of scene white per binned pixel; None is the camera's own [e-].
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        psf: Tensor,
+        scene_power: ScenePower,
+        protocol: Protocol,
+        frames: int,
+        exposure: float | None,
+    ) -> None:
+        self.camera, self.psf, self.frames = camera, psf, frames
+        self.protocol = protocol
+        self.exposure = exposure
+        own = camera.sensor.binned_white_electrons
+        self.white = camera.sensor.white_electrons * (1.0 if exposure is None else exposure / own)
+        self.pixels = crop_pixels(camera, protocol.reference, scene_power.context)
+        self.size = next_fast_len(self.pixels + psf.shape[-1] - 1, real=True)
+        self.power = scene_power.on_grid(pixels=self.pixels, size=self.size).to(torch.float32)
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the keys: frames, then the exposure if it is not the camera's own."""
+        extra = "" if self.exposure is None else f"_{self.exposure / 1e3:g}ke"
+        return f"_{self.frames}{extra}"
+
+    def measure(self, test: TestSet, rows: NDArray[np.int64], scenes: Scenes) -> Tensor:
+        """All that the light of `scenes` reached, less the backdrop: (B, 3, P, P), zero outside."""
+        seen = observe(
+            self.camera,
+            self.psf,
+            scenes,
+            self.protocol.reference,
+            test.noise(rows, "inversion", self.frames, self.exposure),
+            white_electrons=self.white,
+            frames=self.frames,
+            extent="full",
+        )
+        # the backdrop is taken as known to the attacker
+        level = self.psf.to(seen).sum((-2, -1))[:, None, None]
+        rest = self.size - seen.shape[-1]
+        return functional.pad(seen - scenes.surround[:, :, None, None] * level, (0, rest, 0, rest))
+
+    def invert(self, measured: Tensor, scenes: Scenes, strength: float) -> Tensor:
+        """Invert what `measure` gave: (B, 3, S, S) linear light, clipped to [0, 1]."""
+        level = scenes.light.mean((0, 2, 3))[:, None, None]
+        noise = self.camera.sensor.mean_and_variance(level, white_electrons=self.white)[1]
+        power = noise.flatten().to(measured) / self.frames * strength
+        found = wiener(measured, self.psf, scene_power=self.power, noise_power=power)
+        light = found[..., : self.pixels, : self.pixels] + scenes.surround[:, :, None, None]
+        return network_view(light, scenes.size).clamp(0, 1)
+
+    def restore(
+        self, test: TestSet, rows: NDArray[np.int64], device: torch.device, strength: float
+    ) -> Tensor:
+        """Measure and invert the pictures `rows`: (B, 3, S, S) linear light in [0, 1]."""
+        scenes = test.scenes(rows, device)
+        return self.invert(self.measure(test, rows, scenes), scenes, strength)
+
+    def look(
+        self,
+        recognizers: Mapping[str, Recognizer],
+        test: TestSet,
+        device: torch.device,
+        strengths: Sequence[float],
+    ) -> dict[float, Metrics]:
+        """PSNR and identity after inversion, for each regularisation."""
+        probes: dict[tuple[float, str], list[Tensor]] = {}
+        decibels: dict[float, list[Tensor]] = {}
+        with torch.no_grad():
+            for rows in test.batches(self.protocol.batch):
+                scenes = test.scenes(rows, device)
+                measured = self.measure(test, rows, scenes)
+                for strength in strengths:
+                    light = self.invert(measured, scenes, strength)
+                    decibels.setdefault(strength, []).append(_psnr(light, scenes.light))
+                    faces = align_faces(light, scenes.landmarks)
+                    for name, recognizer in recognizers.items():
+                        probes.setdefault((strength, name), []).append(recognizer(faces).cpu())
+        out = {}
+        for strength in strengths:
+            out[strength] = {"psnr": float(torch.cat(decibels[strength]).mean())}
+            if test.has_identities:
+                found = {
+                    name: verification(torch.cat(probes[strength, name]), test, name)
+                    for name in recognizers
+                }
+                out[strength] |= worst_of("auc", found)
+        return out
+
+    def judge(
+        self,
+        recognizers: Mapping[str, Recognizer],
+        test: TestSet,
+        device: torch.device,
+        strength: float,
+    ) -> Metrics:
+        """Keys of the run: PSNR, identity and the regularisation used."""
+        pool = recognizers if test.has_identities else {}
+        found = self.look(pool, test, device, [strength])[strength]
+        out = {f"inversion_strength{self.suffix}": strength}
+        for key, value in found.items():
+            name = "inversion_psnr" if key == "psnr" else "reid_auc_inverted"
+            ending = "" if key == "psnr" else key.removeprefix("auc")
+            out[f"{name}{self.suffix}{ending}"] = value
+        return out
+
+    def tune(
+        self, recognizers: Mapping[str, Recognizer], tuning: TestSet, device: torch.device
+    ) -> float:
+        """Regularisation with which the first recogniser finds most, on other people.
+
+        Without identities it is the one of the highest PSNR.
+        """
+        strengths = self.protocol.regularisation
+        if len(strengths) == 1:
+            return strengths[0]
+        first = dict(list(recognizers.items())[:1]) if tuning.has_identities else {}
+        found = self.look(first, tuning, device, strengths)
+        return max(strengths, key=lambda s: (found[s].get("auc", 0.0), found[s]["psnr"]))
+
+
+def _psnr(found: Tensor, true: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio per picture of sRGB values in [0, 1] (B,) [dB]."""
+    error = (encode_srgb(found) - encode_srgb(true)).square().mean((1, 2, 3))
+    return -10 * error.clamp(min=1e-12).log10()
