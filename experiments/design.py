@@ -3,11 +3,13 @@
 import copy
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from anonymizer.recognition import Recognizer
@@ -34,6 +36,7 @@ from experiments.stages import (
     clear_stage,
 )
 from experiments.store import (
+    file_sha256,
     load_arrays,
     load_tensors,
     read_json,
@@ -170,7 +173,9 @@ class Codesign:
             weights = regressor.state_dict()
             save_tensors(self.folder(name) / "regressor.safetensors", weights, {"camera": name})
             if camera is not None:
-                save_mask(self.mask_path(name), camera)
+                config = self.run / "config.json"
+                digest = file_sha256(config) if config.exists() else ""
+                save_mask(self.mask_path(name), camera, config_sha256=digest)
         wait_for_all()
 
     def mask_path(self, name: str) -> Path:
@@ -197,14 +202,22 @@ class Codesign:
         distances = sorted({*self.setting.grid(), *self.protocol.distances})
         path = self.folder(name) / "psfs.npz"
         if is_first() and not path.exists():
-            log.info("%s: PSFs at %d distances", name, len(distances))
-            with torch.no_grad():
-                psfs = camera.psf(distances, nodes=self.protocol.nodes)
-            save_arrays(path, {"psfs": psfs.cpu().numpy(), "distances": np.array(distances)})
+            arrays = {"psfs": self._psfs(name, camera, distances), "distances": np.array(distances)}
+            save_arrays(path, arrays)
         wait_for_all()
         arrays = load_arrays(path)
-        psfs = torch.from_numpy(arrays["psfs"]).to(self.processes.device)
-        return StaticCamera(camera, dict(zip(arrays["distances"].tolist(), psfs, strict=True)))
+        known = dict(zip(arrays["distances"].tolist(), arrays["psfs"], strict=True))
+        if missing := [d for d in distances if d not in known]:  # judged elsewhere than trained
+            known |= dict(zip(missing, self._psfs(name, camera, missing), strict=True))
+        device = self.processes.device
+        return StaticCamera(camera, {d: torch.from_numpy(known[d]).to(device) for d in distances})
+
+    def _psfs(self, name: str, camera: Camera, distances: list[float]) -> NDArray[np.float32]:
+        """Compute the PSFs (D, 3, h, w) of a finished camera."""
+        log.info("%s: PSFs at %d distances", name, len(distances))
+        with torch.no_grad():
+            psfs = camera.psf(distances, nodes=self.protocol.nodes)
+        return np.asarray(psfs.cpu().numpy(), np.float32)
 
     def regressor(self, name: str) -> nn.Module:
         """Regressor of camera `name`, frozen."""
@@ -248,9 +261,7 @@ class Codesign:
         """Judge every camera on `test`; results per camera are kept and not made again."""
         power = load_scene_power(self.run / "scene_power.npz")
         seed = self.setting.seed
-        framing = type(self.setting.framing)(
-            self.setting.framing.shift, self.setting.framing.zoom, self.setting.framing.roll, False
-        )
+        framing = replace(self.setting.framing, flip=False)
         held = TestSet(limit_people(test, self.protocol.max_images), framing, seed)
         other = TestSet(limit_people(tuning, self.protocol.tuning_images), framing, seed + 1)
         metrics: Metrics = {}
@@ -281,7 +292,7 @@ class Codesign:
             used |= {
                 f"{name}/{k.removeprefix('inversion_strength')}": v
                 for k, v in found.items()
-                if k.startswith("inversion_strength")
+                if k.startswith("inversion_strength")  # not those of other distances
             }
         clear = copy.deepcopy(self.clear)
         tensors, _ = load_tensors(self.run / "regressor_clear.safetensors")
@@ -290,7 +301,7 @@ class Codesign:
         metrics |= _counts(held)
         save_json(out / "inversion_strengths.json", used)
         save_json(out / "metrics.json", metrics)
-        save_json(out / "data.json", {"test": held.crops.source, "pictures": len(held.crops)})
+        save_json(out / "data.json", held.crops.source)
         evidence = collect(finished, held, self.protocol, power, strengths=used)
         save_arrays(out / "evidence.npz", evidence)
         return metrics
@@ -327,13 +338,14 @@ def build_objective(settings: Mapping[str, Any], privacy: float = 1.0) -> Object
     return Objective(terms=terms)
 
 
-def save_mask(path: Path, camera: Camera) -> None:
-    """Store the height map and the parameters it came from."""
+def save_mask(path: Path, camera: Camera, *, config_sha256: str) -> None:
+    """Store the height map in metres and the parameters it came from."""
     mask = camera.mask
     tensors: dict[str, Tensor] = {"height": mask.height().detach().to(torch.float64)}
     tensors |= {f"parameters/{n}": p.detach() for n, p in mask.named_parameters()}
     metadata = {
         "unit": "m",
+        "config_sha256": config_sha256,
         "cell": f"{mask.cell:g} m",
         "material": mask.material.name,
         "design_wavelength": f"{mask.design_wavelength:g} m",

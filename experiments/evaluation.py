@@ -77,7 +77,8 @@ def evaluate_camera(
     test.enrol(judges.recognizers)
     tuning.enrol(judges.recognizers)
     inversions = [(f, e) for e in (None, *protocol.exposures) for f in protocol.frames]
-    total = len(protocol.distances) + (len(inversions) if test.has_identities else 0)
+    elsewhere = [d for d in protocol.distances if d != protocol.reference and protocol.frames]
+    total = len(protocol.distances) + len(inversions) + len(elsewhere)
     with tqdm(total=total, desc=f"evaluate {label}", disable=None if progress else True) as bar:
         for distance in protocol.distances:
             psf = psfs[distance]
@@ -94,8 +95,16 @@ def evaluate_camera(
             if strength is None:
                 strength = attack.tune(judges.recognizers, tuning, device)
             out |= attack.judge(judges.recognizers, test, device, strength)
-            if test.has_identities:
-                bar.update()
+            bar.update()
+        for distance in elsewhere:  # a band that is dead at one distance need not be at another
+            frames = max(protocol.frames)
+            attack = Inversion(
+                camera, psfs[distance], scene_power, protocol, frames, None, distance=distance
+            )
+            strength = float(out[f"inversion_strength{attack.suffix}"])
+            found = attack.judge(judges.recognizers, test, device, strength)
+            out |= {f"{distance:g}m/{key}": value for key, value in found.items()}
+            bar.update()
     return out
 
 

@@ -36,6 +36,8 @@ class Inversion:
         Frames averaged.
     exposure : float or None
         Electrons of scene white per binned pixel; None is the camera's own [e-].
+    distance : float, optional
+        Where the face is; the reference distance if left out [m].
     """
 
     def __init__(
@@ -46,13 +48,16 @@ class Inversion:
         protocol: Protocol,
         frames: int,
         exposure: float | None,
+        *,
+        distance: float | None = None,
     ) -> None:
         self.camera, self.psf, self.frames = camera, psf, frames
         self.protocol = protocol
+        self.distance = protocol.reference if distance is None else distance
         self.exposure = exposure
         own = camera.sensor.binned_white_electrons
         self.white = camera.sensor.white_electrons * (1.0 if exposure is None else exposure / own)
-        self.pixels = crop_pixels(camera, protocol.reference, scene_power.context)
+        self.pixels = crop_pixels(camera, self.distance, scene_power.context)
         self.size = next_fast_len(self.pixels + psf.shape[-1] - 1, real=True)
         self.power = scene_power.on_grid(pixels=self.pixels, size=self.size).to(torch.float32)
 
@@ -68,8 +73,8 @@ class Inversion:
             self.camera,
             self.psf,
             scenes,
-            self.protocol.reference,
-            test.noise(rows, "inversion", self.frames, self.exposure),
+            self.distance,
+            test.noise(rows, "inversion", self.distance, self.frames, self.exposure),
             white_electrons=self.white,
             frames=self.frames,
             extent="full",

@@ -312,6 +312,7 @@ def attacker_stage(
 
 
 def shuffled(examples: int, plan: Schedule, setting: Setting, name: str) -> Batches:
+    """Batches of a stage in its own order, at most as large as the data."""
     return Batches(
         examples,
         min(plan.batch, examples),
