@@ -84,6 +84,7 @@ def boundary_map(landmarks: Tensor, map_size: int, *, sigma: float = 1.0, steps:
     points = torch.lerp(
         landmarks[:, start, None, :], landmarks[:, end, None, :], share[:, None]
     ).flatten(1, 2)
+    points = torch.cat((points, landmarks[:, [c[-1] for c in IBUG68_CURVES]]), 1)
     lines = torch.exp(-_offsets(points, map_size).square() / (2 * sigma**2))
     out = [
         (column[:, :, None] * row[:, None, :]).amax(0)

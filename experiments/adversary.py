@@ -94,7 +94,7 @@ class Attacker(nn.Module):
 
 def paired_rows(people: np.ndarray) -> np.ndarray:
     """Rows whose person has at least one other picture."""
-    counts = np.bincount(people[people >= 0], minlength=int(people.max(initial=-1)) + 1)
+    counts = np.bincount(people[people >= 0], minlength=int(people.max(initial=-1)) + 2)
     return np.flatnonzero((people >= 0) & (counts[people] > 1))
 
 

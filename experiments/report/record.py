@@ -180,23 +180,22 @@ def read_run(run: Path) -> RunRecord:
     folder = run.resolve()
     history, evidence = run / "metrics.jsonl", run / "evidence.npz"
     trade_off = _read_json(run / "trade_off.json", list)
-    overrides = _read_yaml(run / ".hydra" / "overrides.yaml")
-    hydra = _read_yaml(run / ".hydra" / "hydra.yaml")
-    config_files = (run / ".hydra" / "config.yaml", run / "config.yaml")
-    config_file = next((path for path in config_files if path.is_file()), None)
-    config = _read_yaml(config_file) if config_file else None
+    config = _read_json(run / "config.json", dict)
+    launched = _read_json(run / "run.json", dict)
+    overrides = launched.get("overrides")
+    versions = launched.get("versions")
     return RunRecord(
         name=folder.name,
-        job=_text_at(hydra, "hydra", "job", "name") or folder.parent.name or "run",
+        job=str(launched.get("job") or folder.parent.name or "run"),
         metrics=_read_json(run / "metrics.json", dict),
         history=tuple(read_jsonl(history)) if history.is_file() else (),
         evidence=load_arrays(evidence) if evidence.is_file() else {},
-        config=config_file.read_text(encoding="utf-8") if config_file else "",
+        config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True) if config else "",
         overrides=tuple(str(item) for item in overrides) if isinstance(overrides, list) else (),
-        versions=_read_json(run / "versions.json", dict),
+        versions=versions if isinstance(versions, dict) else {},
         trade_off=tuple(entry for entry in trade_off if isinstance(entry, dict)),
         data=_read_json(run / "data.json", dict),
-        data_choice=_data_choice(config, hydra),
+        data_choice=_data_choice(config),
     )
 
 
@@ -219,26 +218,14 @@ def _read_json(path: Path, kind: type[_Content]) -> _Content:
     return content
 
 
-def _read_yaml(path: Path) -> object:
-    """Return the content of a YAML file, None if there is no file."""
-    if not path.is_file():
-        return None
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path.name} is not YAML ({error}); write the run again") from error
-
-
-def _text_at(tree: object, *keys: str) -> str:
-    """Return the string at a path of keys, empty if there is none."""
-    for key in keys:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree if isinstance(tree, str) else ""
-
-
-def _data_choice(config: object, hydra: object) -> str:
-    """Return what the settings call the data set; of a path only its last part."""
-    places = [("data",), *(("data", key) for key in ("name", "reader", "root", "path"))]
-    found = [_text_at(config, *place) for place in places]
-    found.append(_text_at(hydra, "hydra", "runtime", "choices", "data"))
-    return next((Path(name).name for name in found if name), "")
+def _data_choice(config: Mapping[str, Any]) -> str:
+    """Return what the settings call the data set; of paths only the last part."""
+    data = config.get("data")
+    if not isinstance(data, dict):
+        return str(data or "")
+    roots = data.get("root")
+    roots = roots if isinstance(roots, list) else [roots]
+    found = [str(data["name"])] if data.get("name") else [Path(str(r)).name for r in roots if r]
+    if not found and "synthetic" in str(data.get("_target_")):
+        found = ["rendered faces"]
+    return " and ".join(found)

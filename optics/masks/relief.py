@@ -103,7 +103,7 @@ class WrappedRelief(Mask):
             )
         self.orders = orders
         carrier, turns = self._start(aperture_diameter, seed)
-        self._check_steepness(carrier, spread, aperture_diameter)
+        self._check_steepness(spread)
         self.register_buffer("carrier", carrier, persistent=False)
         self.log_spread = nn.Parameter(torch.tensor(math.log(spread), dtype=torch.float64))
         self.turns = nn.Parameter(turns)
@@ -134,28 +134,36 @@ class WrappedRelief(Mask):
         carrier = torch.lerp(path[low], path[low + 1], place - low)
         return carrier, none.to(torch.float32)
 
-    def _check_steepness(self, carrier: Tensor, spread: float, diameter: float) -> None:
-        """Refuse a carrier that deflects beyond what cells of this size can."""
+    @property
+    def max_spread(self) -> float:
+        """Widest spot whose rim cells of this size still deflect, without aliasing [rad]."""
         if self.profile not in ("gaussian", "disc"):
-            return
-        steepest = spread * (self.cut if self.profile == "gaussian" else 2.0)
-        limit = self.design_wavelength / (2 * self.cell)
-        if steepest > limit:
+            return math.inf
+        steepest = self.cut if self.profile == "gaussian" else 2.0
+        return self.design_wavelength / (2 * self.cell * steepest)
+
+    def _check_steepness(self, spread: float) -> None:
+        """Refuse a carrier that deflects beyond what cells of this size can."""
+        if self.profile in ("gaussian", "disc") and spread > self.max_spread:
+            rim = self.design_wavelength / (2 * self.cell) * spread / self.max_spread
             raise ValueError(
-                f"spread = {spread:g} rad: the rim of the mask would deflect by {steepest:g} rad, "
-                f"cells of {self.cell:g} m reach {limit:g} rad; use spread <= "
-                f"{spread * limit / steepest:.3g} rad or cells <= "
-                f"{self.cell * limit / steepest:.3g} m"
+                f"spread = {spread:g} rad: the rim of the mask would deflect by {rim:g} rad, "
+                f"cells of {self.cell:g} m reach {self.design_wavelength / (2 * self.cell):g} rad; "
+                f"use spread <= {self.max_spread:.3g} rad or cells <= "
+                f"{self.cell * self.max_spread / spread:.3g} m"
             )
 
     @property
     def spread(self) -> float:
         """Present standard deviation of the carrier's spot [rad]."""
-        return float(self.log_spread.detach().exp())
+        return min(float(self.log_spread.detach().exp()), self.max_spread)
 
     def surface(self) -> Tensor:
         """Height before wrapping (samples, samples), float64 [m]."""
-        smooth = self.log_spread.exp() * self.carrier / self.index_step
+        spread = self.log_spread.exp()
+        if math.isfinite(self.max_spread):
+            spread = spread.clamp(max=self.max_spread)  # what is made never aliases
+        smooth = spread * self.carrier / self.index_step
         return smooth + self.turns.to(torch.float64) * self.turn_height
 
     def height(self) -> Tensor:

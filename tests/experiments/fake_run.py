@@ -281,18 +281,20 @@ def history(terms: int = 8) -> list[dict[str, object]]:
 
 def write_fake_run(folder: Path, *, terms: int = 8, **sizes: int) -> Path:
     """Write a whole run folder and return it."""
-    (folder / ".hydra").mkdir(parents=True)
+    folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(metrics()))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in history(terms)))
     np.savez(folder / "evidence.npz", **evidence(**sizes))
-    (folder / ".hydra" / "config.yaml").write_text(
-        "data:\n  name: toy faces\n  context: 1.7\nmask:\n  cell: 8 um\n  max_height: 1.2 um\n"
-        "camera:\n  focal_length: 16 mm\n  aperture: 5 mm\n  binning: 8\nseed: 0\n"
-    )
-    (folder / ".hydra" / "overrides.yaml").write_text("- seed=0\n- data=toy\n")
-    (folder / "versions.json").write_text(
-        json.dumps({"veilens": "0.1.0", "commit": "0a1b2c3", "libraries": {"torch": "2.13.0"}})
-    )
+    config = {
+        "data": {"name": "toy faces", "context": 1.7},
+        "mask": {"cell": "8 um", "max_height": "1.2 um"},
+        "camera": {"focal_length": "16 mm", "aperture": "5 mm", "binning": 8},
+        "seed": 0,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    versions = {"veilens": "0.1.0", "commit": "0a1b2c3", "torch": "2.13.0"}
+    record = {"job": "codesign", "overrides": ["seed=0", "data=toy"], "versions": versions}
+    (folder / "run.json").write_text(json.dumps(record))
     (folder / "data.json").write_text(
         json.dumps(
             {

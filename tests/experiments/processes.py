@@ -4,7 +4,13 @@ import multiprocessing
 from multiprocessing.context import ForkServerProcess
 
 # torch imports torch._dynamo when the first optimiser is made, which takes seconds.
-_PRELOAD = ["tests.experiments.tiny", "tests.experiments.tiny_distributed", "torch._dynamo"]
+_PRELOAD = [
+    "tests.experiments.tiny",
+    "tests.experiments.tiny_codesign",
+    "tests.experiments.tiny_distributed",
+    "tests.experiments.two_designs",
+    "torch._dynamo",
+]
 
 
 def start(target, *arguments) -> ForkServerProcess:

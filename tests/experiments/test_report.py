@@ -147,15 +147,14 @@ def test_bare_run_says_what_is_missing_in_every_section(bare_html: str) -> None:
 
 
 def test_hostile_names_are_text_and_not_markup(tmp_path: Path) -> None:
-    (tmp_path / ".hydra").mkdir()
     hostile = "</pre><script>alert(1)</script>\"'"
-    (tmp_path / ".hydra" / "config.yaml").write_text(f"data:\n  name: {json.dumps(hostile)}\n")
-    (tmp_path / ".hydra" / "overrides.yaml").write_text(f"- {json.dumps('data=' + hostile)}\n")
+    (tmp_path / "config.json").write_text(json.dumps({"data": {"name": hostile}}))
+    record = {"overrides": ["data=" + hostile], "versions": {hostile: hostile}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
     (tmp_path / "metrics.json").write_text(json.dumps({"n_people_test": 3, f"{hostile}/x": 1.0}))
     (tmp_path / "data.json").write_text(
         json.dumps({"refused": [{"file": f"d/{hostile}", "reason": hostile}]})
     )
-    (tmp_path / "versions.json").write_text(json.dumps({hostile: hostile}))
     html = write_report(tmp_path, dpi=40).read_text(encoding="utf-8")
     assert "script" not in Page(html).tags
     assert "alert(1)" in Page(html).text
@@ -200,15 +199,12 @@ def test_full_size_page_is_under_6_megabytes(tmp_path: Path) -> None:
 
 
 def test_command_and_data_are_those_of_the_settings(tmp_path: Path) -> None:
-    (tmp_path / ".hydra").mkdir()
-    (tmp_path / ".hydra" / "hydra.yaml").write_text(
-        "hydra:\n  job: {name: codesign}\n  runtime: {choices: {data: lfw}}\n"
-    )
-    (tmp_path / ".hydra" / "overrides.yaml").write_text("- mask.cell=8 um\n")
+    (tmp_path / "config.json").write_text('{"data": {"root": ["pictures/lfw", "frll"]}}')
+    (tmp_path / "run.json").write_text('{"job": "codesign", "overrides": ["mask.cell=8 um"]}')
     (tmp_path / "metrics.json").write_text("{}")
     text = Page(write_report(tmp_path, dpi=40).read_text(encoding="utf-8")).text
     assert "./lab codesign 'mask.cell=8 um'" in text
-    assert read_run(tmp_path).data_name == "lfw"
+    assert read_run(tmp_path).data_name == "lfw and frll"
 
 
 # Sentences and numbers
