@@ -136,7 +136,7 @@ class WrappedRelief(Mask):
 
     @property
     def max_spread(self) -> float:
-        """Widest spot whose rim cells of this size still deflect, without aliasing [rad]."""
+        """Widest spot that cells of this size still reach [rad]; beyond it light goes astray."""
         if self.profile not in ("gaussian", "disc"):
             return math.inf
         steepest = self.cut if self.profile == "gaussian" else 2.0
@@ -156,14 +156,11 @@ class WrappedRelief(Mask):
     @property
     def spread(self) -> float:
         """Present standard deviation of the carrier's spot [rad]."""
-        return min(float(self.log_spread.detach().exp()), self.max_spread)
+        return float(self.log_spread.detach().exp())
 
     def surface(self) -> Tensor:
         """Height before wrapping (samples, samples), float64 [m]."""
-        spread = self.log_spread.exp()
-        if math.isfinite(self.max_spread):
-            spread = spread.clamp(max=self.max_spread)  # what is made never aliases
-        smooth = spread * self.carrier / self.index_step
+        smooth = self.log_spread.exp() * self.carrier / self.index_step
         return smooth + self.turns.to(torch.float64) * self.turn_height
 
     def height(self) -> Tensor:
@@ -171,10 +168,12 @@ class WrappedRelief(Mask):
         return self.surface().remainder(self.orders * self.turn_height)
 
     def excess(self) -> Tensor:
-        r"""Mean squared rate of change of the free heights [turns^2 per cell].
+        r"""Mean squared rate of change of the free heights, and overstep of the spread.
 
-        Noise in the free heights scatters light at large angles and cannot be told from a
-        fabrication error; the wrapped limits themselves always hold.
+        In turns^2 per cell, plus the square of the spread's relative overstep. Noise in the free
+        heights scatters light at large angles and cannot be told from a fabrication error. Relief
+        and wrap need no penalty: they hold by construction.
         """
         step = [torch.diff(self.turns, dim=d).square().mean() for d in (0, 1)]
-        return (step[0] + step[1]).to(torch.float64)
+        beyond = (self.log_spread.exp() / self.max_spread - 1).clamp(min=0).square()
+        return (step[0] + step[1]).to(torch.float64) + beyond
