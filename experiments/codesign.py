@@ -16,7 +16,6 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from omegaconf import OmegaConf
 
 from experiments.adversary import paired_rows
@@ -28,7 +27,7 @@ from experiments.design import (
     build_protocol,
     build_setting,
 )
-from experiments.distributed import Processes, is_first
+from experiments.distributed import distributed, is_first
 from experiments.evaluation import evaluate_camera
 from experiments.judging import Parts, build_pool, limit_people, open_crops, open_parts
 from experiments.launch import find_run, run_job
@@ -124,7 +123,7 @@ def check(settings: Settings) -> None:
         if settings["run"] is None:
             raise SettingsError("evaluate = true needs the run to judge: run=latest or its folder")
         find_run("codesign", str(settings["run"]))
-    setting = build_setting(settings, Processes(0, 1, torch.device("cpu")))
+    setting = build_setting(settings, distributed(settings["device"]))
     protocol = build_protocol(settings)
     camera = build_camera(settings)
     for distance in {*protocol.distances, setting.nearest, setting.farthest}:
@@ -141,6 +140,11 @@ def check(settings: Settings) -> None:
     for node in settings["baselines"].values():
         build_baseline(
             build(node), settings, context=settings["context"], reference=protocol.reference
+        )
+    if min(settings["trade_off"], default=0) < 0 or settings["trade_off_steps"] < 0:
+        raise SettingsError(
+            f"trade_off = {settings['trade_off']}, trade_off_steps = "
+            f"{settings['trade_off_steps']}: zero or positive numbers are needed"
         )
     build_pool(settings)
 

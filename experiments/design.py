@@ -247,7 +247,7 @@ class Codesign:
                 {
                     "cycles": power.cycles.numpy(),
                     "power": power.power.numpy(),
-                    "context": torch.tensor(power.context).numpy(),
+                    "context": np.array(power.context),
                 },
             )
         wait_for_all()

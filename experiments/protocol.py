@@ -62,8 +62,18 @@ class Protocol:
                 f"distances = {list(self.distances)} m do not hold the reference distance "
                 f"{self.reference:g} m; add it"
             )
-        if min(self.frames) < 1 or min(self.exposures, default=1) <= 0:
+        if not self.frames or min(self.frames) < 1 or min(self.exposures, default=1) <= 0:
             raise ValueError("frames and exposures must be positive")
+        if not self.regularisation or min(self.regularisation) <= 0:
+            raise ValueError(
+                f"regularisation = {list(self.regularisation)}: one positive number or more is "
+                f"needed"
+            )
+        if min(self.tuning_images, self.max_images, self.batch, self.nodes) < 1:
+            raise ValueError(
+                f"tuning_images = {self.tuning_images}, max_images = {self.max_images}, batch = "
+                f"{self.batch}, nodes = {self.nodes}: at least 1 each"
+            )
 
 
 @dataclass(frozen=True)

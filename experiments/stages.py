@@ -104,6 +104,11 @@ class MaskSchedule:
                 f"steps = {self.steps}, nodes = {self.nodes}, every = {self.every}: steps >= 0, "
                 f"nodes >= 1 and every >= 1"
             )
+        if min(self.height_rate, self.spread_rate) < 0:
+            raise ValueError(
+                f"height_rate = {self.height_rate:g}, spread_rate = {self.spread_rate:g}: zero or "
+                f"positive rates are needed"
+            )
 
     def groups(self, camera: Camera, scale: float = 1.0) -> list[dict[str, Any]]:
         """Optimiser groups of the mask's parameters, rates times `scale`."""
@@ -132,6 +137,14 @@ class JointSchedule(Schedule):
     mask_scale: float = 0.2
     adversary_rate: float = 2e-4
     adversary_steps: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.mask_scale, self.adversary_rate) < 0 or self.adversary_steps < 1:
+            raise ValueError(
+                f"mask_scale = {self.mask_scale:g}, adversary_rate = {self.adversary_rate:g}, "
+                f"adversary_steps = {self.adversary_steps}: rates >= 0 and adversary_steps >= 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch.nn import functional
 from anonymizer.alignment import GROUPS
 from anonymizer.heatmaps import boundary_map, gaussian_heatmaps, to_map
 from anonymizer.regressors import Heatmaps
+from experiments.distributed import average
 from experiments.scene import Scenes, crop_pixels
 from optics import Camera
 from optics.quality import frequencies, recoverable_bits
@@ -205,7 +206,9 @@ class IdentityTerm(Term):
         """Value for this step, 0 at chance level."""
         if view.identity_loss is None:
             raise ValueError("the identity term needs an adversary; configure one")
-        return (1 - view.identity_loss / view.identity_chance).clamp(min=0)
+        known = 1 - view.identity_loss / view.identity_chance
+        # of the whole batch: its share in one process may be below chance by chance
+        return torch.where(average(known) > 0, known, torch.zeros_like(known))
 
 
 class InversionTerm(Term):

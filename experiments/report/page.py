@@ -123,7 +123,7 @@ def _render_page(record: RunRecord, sections: dict[str, list[Picture]]) -> str:
         record=record,
         sections=sections,
         headline=headline(record),
-        verdict=" ".join(verdict(record)),
+        verdict=verdict(record),
         tiles=tiles(record),
         columns=columns,
         rows=rows,

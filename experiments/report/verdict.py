@@ -83,13 +83,9 @@ def _compare(record: RunRecord, camera: str) -> Comparison | None:
 
 
 def verdict(record: RunRecord) -> list[str]:
-    """Return the sentences of the verdict, in reading order."""
-    return [
-        *_privacy(record),
-        *_utility(record),
-        *_baselines(record),
-        *_reservations(record),
-    ]
+    """Return the paragraphs of the verdict, in reading order."""
+    groups = (_privacy(record), _utility(record), _baselines(record), _reservations(record))
+    return [" ".join(sentences) for sentences in groups if sentences]
 
 
 def headline(record: RunRecord) -> str:

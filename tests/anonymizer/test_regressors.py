@@ -55,7 +55,7 @@ def test_maps_have_a_quarter_of_the_side_and_landmarks_lie_in_the_picture():
     assert maps.logits.shape == (2, 68, 12, 12)
     assert maps.boundary.shape == (2, 1, 12, 12)
     assert maps.landmarks().shape == (2, 68, 2)
-    assert -0.5 <= maps.landmarks().min()
+    assert maps.landmarks().min() >= -0.5
     assert maps.landmarks().max() <= 47.5
 
 
@@ -108,7 +108,8 @@ def test_landmarks_are_read_in_input_pixels():
 )
 def test_a_side_that_does_not_fit_is_refused_with_what_does(network, shape):
     network = network() if isinstance(network, type) else network
-    message = rf"\(1, 3, {shape[2]}, {shape[3]}\), expected a square .* multiple of {network.stride}"
+    sides = rf"\(1, 3, {shape[2]}, {shape[3]}\)"
+    message = f"{sides}, expected a square .* multiple of {network.stride}"
     with pytest.raises(ValueError, match=message):
         network(torch.zeros(shape))
 

@@ -161,9 +161,9 @@ def restored(psf, power, *, frames=1, exposure=None, strength=1.0, camera=None):
 
 
 def test_a_sharp_picture_is_restored_and_one_without_a_band_is_not(power):
-    sharp, blurred = restored(delta(), power), restored(broad(), power)
+    sharp, blurred = restored(delta(), power), restored(broad(sigma=6.0), power)
     assert sharp > 30  # dB; resizing 32 pixels to 52 and back already costs that much
-    assert blurred < sharp - 10
+    assert blurred < sharp - 4
 
 
 def test_a_known_shift_is_undone(power):
@@ -262,9 +262,7 @@ def judged(power):
     plan = protocol(exposures=(1e3,))
     regressor = tiny_regressor()
     options = {"label": "tiny", "progress": False}
-    out = evaluate_camera(
-        camera, psfs, regressor, judges, held(), held(), plan, power, **options
-    )
+    out = evaluate_camera(camera, psfs, regressor, judges, held(), held(), plan, power, **options)
     fixed = evaluate_camera(
         camera, psfs, regressor, judges, held(), held(), plan, power,
         strengths={"_1": 7.0, "_1_1ke": 5.0}, **options,
@@ -337,6 +335,9 @@ def test_ceilings_are_those_of_clear_pictures():
         ({"distances": [1.5, -1.0]}, "positive lengths"),
         ({"distances": [1.0]}, r"do not hold the reference distance 1.5 m"),
         ({"frames": (0,)}, "frames and exposures must be positive"),
+        ({"frames": ()}, "frames and exposures must be positive"),
+        ({"regularisation": ()}, r"regularisation = \[\]"),
+        ({"nodes": 0}, "nodes = 0"),
         ({"exposures": (0.0,)}, "frames and exposures must be positive"),
     ],
 )

@@ -1,7 +1,6 @@
 """Scenes at true scale: size on the sensor, framing, and what the camera makes of them."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -31,9 +30,10 @@ def dots(size=64, batch=8, landmark=30):
     place = size * (0.35 + 0.3 * torch.rand(batch, 68, 2, generator=generator))
     grid = torch.arange(size, dtype=torch.float32)
     x, y = place[:, landmark].unbind(-1)
-    light = torch.exp(-((grid - x[:, None]) ** 2) / 8)[:, None, :] * torch.exp(
-        -((grid - y[:, None]) ** 2) / 8
-    )[:, :, None]
+    light = (
+        torch.exp(-((grid - x[:, None]) ** 2) / 8)[:, None, :]
+        * torch.exp(-((grid - y[:, None]) ** 2) / 8)[:, :, None]
+    )
     light = light[:, None].expand(batch, 3, size, size)
     return Scenes(light, place, torch.zeros(batch, 3), CONTEXT)
 
@@ -116,9 +116,10 @@ def test_no_framing_changes_nothing():
 
 def test_draws_stay_within_the_limits():
     framing = Framing(shift=0.1, zoom=0.2, roll=0.3, flip=False)
-    before = replace(dots(batch=1), light=torch.zeros(200, 3, 8, 8), landmarks=torch.zeros(200, 68, 2))
+    before = Scenes(
+        torch.zeros(200, 3, 8, 8), torch.zeros(200, 68, 2), torch.zeros(200, 3), CONTEXT
+    )
     before.landmarks[:, 1, 0] = 1.0  # a unit vector along x
-    before = replace(before, surround=torch.zeros(200, 3))
     after = reframe(before, framing, sources(200)).landmarks
     unit = after[:, 1] - after[:, 0]
     size, angle = unit.norm(dim=-1), torch.atan2(unit[:, 1], unit[:, 0])

@@ -96,7 +96,7 @@ def test_a_step_depends_on_its_number_alone():
     """No hidden draws from the global generators."""
     runs = []
     for seed in (1, 2):
-        design, stage = joint()
+        _, stage = joint()
         torch.manual_seed(seed)
         stage.step(0)
         torch.rand(7)
@@ -263,6 +263,11 @@ def test_heights_and_spread_have_rates_of_their_own():
         (lambda: Schedule(steps=1, batch=1, learning_rate=math.nan), "learning_rate = nan"),
         (lambda: MaskSchedule(steps=1, nodes=0), "nodes = 0"),
         (lambda: MaskSchedule(steps=1, every=0), "every = 0"),
+        (lambda: MaskSchedule(steps=1, spread_rate=-1.0), "spread_rate = -1"),
+        (lambda: JointSchedule(1, 1, 0.1, mask_scale=-1.0), "mask_scale = -1"),
+        (lambda: JointSchedule(1, 1, 0.1, adversary_rate=-1.0), "adversary_rate = -1"),
+        (lambda: JointSchedule(1, 1, 0.1, adversary_steps=0), "adversary_steps = 0"),
+        (lambda: JointSchedule(-1, 1, 0.1), "steps = -1"),
         (lambda: tiny_setting(nearest=2.0), "nearest = 2 m, reference_distance = 1.5 m"),
         (lambda: tiny_setting(farthest=1.0), "farthest = 1 m"),
         (lambda: tiny_setting(nearest=-1.0), "nearest = -1 m"),

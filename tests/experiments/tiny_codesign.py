@@ -67,7 +67,8 @@ OVERRIDES = [
 
 def quick(*changes: str) -> list[str]:
     """Overrides of the tiny job, later ones replacing earlier ones of the same key."""
-    kept = {line.partition("=")[0]: line for line in OVERRIDES}
+    others = tuple(f"{c.partition('=')[0]}." for c in changes)  # another option, other keys
+    kept = {line.partition("=")[0]: line for line in OVERRIDES if not line.startswith(others)}
     kept |= {line.partition("=")[0]: line for line in changes}
     return [_quoted(line) for line in kept.values()]
 
@@ -83,8 +84,13 @@ def run(folder: Path, arguments: list[str]) -> None:
     The disk need not be waited for, and the report, which takes longer than all the rest, has
     tests of its own.
     """
-    os.fsync = lambda handle: None
     codesign.write_report = lambda folder: None
+    run_with_report(folder, arguments)
+
+
+def run_with_report(folder: Path, arguments: list[str]) -> None:
+    """Run the co-design job, with the figures and the page of its report."""
+    os.fsync = lambda handle: None
     torch.set_num_threads(1)
     tqdm.set_lock(threading.RLock())  # its own lock would be left behind
     os.chdir(folder)

@@ -62,7 +62,7 @@ def joint_run(folder: Path, steps: int = 3) -> dict[str, torch.Tensor]:
     objective.prepare(camera, power, REFERENCE)
     design = Design(camera, regressor, start_average(regressor), objective, attacker)
     plan = JointSchedule(steps=steps, batch=4, learning_rate=1e-3)
-    pace = MaskSchedule(steps=0, nodes=1, every=2)
+    pace = MaskSchedule(steps=0, nodes=1, every=1)
     stage = joint_stage(design, crops, plan, pace, setting, name="joint")
     fit(stage, steps, folder=folder, checkpoint_every=100, log_every=1, progress=False)
     return {

@@ -14,11 +14,9 @@ from tests.experiments.tiny_codesign import quick, run
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with the prepared faces and one run that nothing interrupted."""
-    folder = tmp_path_factory.mktemp("resume")
-    complete(folder, arguments("whole"))
-    return folder
+def place(finished_run):
+    """Return the folder with the prepared faces and one run that nothing interrupted."""
+    return finished_run.parent
 
 
 def arguments(name, *changes):
