@@ -3,7 +3,7 @@
 The bundled weights are `./lab recognize` with its own defaults, on the synthetic faces.
 
     ./lab recognize
-    ./lab recognize data=folder data.root=photos data.people=null training.steps=20000
+    ./lab recognize data=folder data.root=photos training.steps=20000
 """
 
 import logging
