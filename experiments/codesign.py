@@ -19,7 +19,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from experiments.adversary import paired_rows
-from experiments.cameras import build_baseline, build_camera
+from experiments.cameras import LEARNED, build_baseline, build_camera
 from experiments.data.crops import FaceCrops
 from experiments.design import (
     Codesign,
@@ -27,11 +27,10 @@ from experiments.design import (
     build_protocol,
     build_setting,
 )
-from experiments.distributed import distributed, is_first
-from experiments.evaluation import evaluate_camera
-from experiments.judging import Parts, build_pool, limit_people, open_crops, open_parts
+from experiments.distributed import distributed, is_first, wait_for_all
+from experiments.judging import Parts, build_pool, open_crops, open_parts
 from experiments.launch import find_run, run_job
-from experiments.protocol import Metrics, TestSet
+from experiments.protocol import Metrics
 from experiments.report import write_report
 from experiments.settings import Settings, SettingsError, build, to_si
 from experiments.store import (
@@ -53,12 +52,12 @@ def main(settings: Settings, run: Path) -> None:
     parts = open_parts(settings)
     _announce(parts)
     work.train(parts)
+    trade_off(work, parts)
     if not is_first():
         return
     save_tensors(run / "regressor_clear.safetensors", work.clear.state_dict(), {"camera": "none"})
     save_json(run / "people.json", {"learned_from": _people(parts.attack)})
     metrics = work.measure(parts.test, parts.tuning, run, None)
-    trade_off(work, parts, metrics)
     write_report(run)
     _summary(metrics)
 
@@ -84,35 +83,28 @@ def evaluate(settings: Settings, run: Path) -> None:
     _summary(metrics)
 
 
-def trade_off(work: Codesign, parts: Parts, metrics: Metrics) -> None:
-    """Learn again with other weights of the privacy terms, for the trade-off curve."""
+def trade_off(work: Codesign, parts: Parts) -> None:
+    """Go on from the learned camera with other weights of the privacy terms.
+
+    The mask moves at its full rate, so that a few hundred steps are enough to leave the
+    learned design for another balance.
+    """
     points = []
+    plan = replace(work.plans["joint"], steps=work.settings["trade_off_steps"], mask_scale=1.0)
+    protocol = replace(work.protocol, distances=(work.protocol.reference,), exposures=())
     for weight in work.settings["trade_off"]:
         name = f"trade_off_{weight:g}".replace(".", "_")
-        plan = replace(work.plans["joint"], steps=work.settings["trade_off_steps"])
         power = work.scene_power(parts)
-        camera, regressor = work.learn(parts, power, plan, f"{name}_joint", float(weight))
+        camera, regressor = work.learn(
+            parts, power, plan, f"{name}_joint", privacy=float(weight), start=LEARNED
+        )
         work.keep(name, regressor, camera)
         work.attack(name, parts.attack.subset(paired_rows(parts.attack.person)))
-        fixed = work.static(name)
-        protocol = replace(
-            work.protocol, distances=(work.protocol.reference,), frames=(), exposures=()
-        )
-        held = TestSet(limit_people(parts.test, protocol.max_images), work.setting.framing, 0)
-        found = evaluate_camera(
-            fixed.camera,
-            fixed.psfs,
-            work.regressor(name),
-            work.judges(name),
-            held,
-            held,
-            protocol,
-            power,
-            label=name,
-        )
-        points.append({"weight": float(weight)} | found)
-    if points:
-        save_json(work.run / "trade_off.json", points)
+        if is_first():
+            found = work.judge(name, *work.test_sets(parts.test, parts.tuning), protocol)
+            points.append({"weight": float(weight)} | found)
+            save_json(work.run / "trade_off.json", points)
+        wait_for_all()
 
 
 def check(settings: Settings) -> None:

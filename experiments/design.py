@@ -98,7 +98,7 @@ class Codesign:
         plan: Schedule = self.plans["clear"]
         self.fit(clear_stage(self.clear, self.utility, parts.train, plan, self.setting), plan.steps)
         power = self.scene_power(parts)
-        camera, regressor = self.learn(parts, power, self.plans["joint"], "joint", 1.0)
+        camera, regressor = self.learn(parts, power, self.plans["joint"], "joint")
         self.keep(LEARNED, regressor, camera)
         for name in self.baselines:
             adapted = copy.deepcopy(self.clear)
@@ -113,21 +113,46 @@ class Codesign:
             self.attack(name, attacked)
 
     def learn(
-        self, parts: Parts, power: ScenePower, plan: JointSchedule, name: str, privacy: float
+        self,
+        parts: Parts,
+        power: ScenePower,
+        plan: JointSchedule,
+        name: str,
+        *,
+        privacy: float = 1.0,
+        start: str | None = None,
     ) -> tuple[Camera, nn.Module]:
-        """Learn a mask and its regressor; `privacy` scales all terms but the landmarks."""
-        device = self.processes.device
-        camera = build_camera(self.settings).to(device)
-        objective = build_objective(self.settings, privacy).to(device)
+        """Learn a mask and its regressor.
+
+        Parameters
+        ----------
+        parts : Parts
+            The pictures.
+        power : ScenePower
+            What the inverting attacker expects of faces.
+        plan : JointSchedule
+            Length and pace.
+        name : str
+            Name of the stage.
+        privacy : float
+            Factor on all terms but the landmarks.
+        start : str, optional
+            Finished camera to go on from, instead of a new mask that is shaped first.
+        """
+        camera = build_camera(self.settings) if start is None else self.camera(start)
+        camera = camera.to(self.processes.device)
+        objective = build_objective(self.settings, privacy).to(self.processes.device)
         objective.prepare(camera, power, self.setting.reference)
         regressor = copy.deepcopy(self.clear)
+        if start is not None:
+            regressor.load_state_dict(self.regressor(start).state_dict())
         attacker = None
         crops = parts.train
         if objective.needs_adversary:
             crops = crops.subset(paired_rows(crops.person))
             first = next(iter(self.pool.values()))
             attacker = self.enrolled(first, crops)
-        if objective.shapes_mask_alone and self.shaping.steps:
+        if start is None and objective.shapes_mask_alone and self.shaping.steps:
             stage = mask_stage(camera, objective, self.shaping, self.setting, name=f"{name}_mask")
             self.fit(stage, self.shaping.steps)
         design = Design(camera, regressor, start_average(regressor), objective, attacker)
@@ -255,37 +280,49 @@ class Codesign:
 
     # what is measured
 
+    def test_sets(self, test: FaceCrops, tuning: FaceCrops) -> tuple[TestSet, TestSet]:
+        """People to judge on, and others to tune the inversion on, unmirrored."""
+        framing = replace(self.setting.framing, flip=False)
+        seed, protocol = self.setting.seed, self.protocol
+        held = TestSet(limit_people(test, protocol.max_images), framing, seed)
+        return held, TestSet(limit_people(tuning, protocol.tuning_images), framing, seed + 1)
+
+    def judge(
+        self,
+        name: str,
+        held: TestSet,
+        other: TestSet,
+        protocol: Protocol,
+        strengths: Mapping[str, float] | None = None,
+    ) -> Metrics:
+        """Judge one finished camera with its regressor and its attackers."""
+        return evaluate_camera(
+            self.static(name),
+            self.regressor(name),
+            self.judges(name),
+            held,
+            other,
+            protocol,
+            load_scene_power(self.run / "scene_power.npz"),
+            label=name,
+            strengths=strengths,
+            progress=self.settings["progress"],
+        )
+
     def measure(
         self, test: FaceCrops, tuning: FaceCrops, out: Path, strengths: Mapping[str, float] | None
     ) -> Metrics:
         """Judge every camera on `test`; results per camera are kept and not made again."""
-        power = load_scene_power(self.run / "scene_power.npz")
-        seed = self.setting.seed
-        framing = replace(self.setting.framing, flip=False)
-        held = TestSet(limit_people(test, self.protocol.max_images), framing, seed)
-        other = TestSet(limit_people(tuning, self.protocol.tuning_images), framing, seed + 1)
+        held, other = self.test_sets(test, tuning)
         metrics: Metrics = {}
         used: dict[str, float] = {}
         finished: dict[str, Finished] = {}
         for name in (LEARNED, *self.baselines):
-            fixed, regressor = self.static(name), self.regressor(name)
-            finished[name] = Finished(fixed.camera, fixed.psfs, regressor)
+            finished[name] = Finished(self.static(name), self.regressor(name))
             path = out / "evaluations" / f"{name}.json"
             if not path.exists():
-                found = evaluate_camera(
-                    fixed.camera,
-                    fixed.psfs,
-                    regressor,
-                    self.judges(name),
-                    held,
-                    other,
-                    self.protocol,
-                    power,
-                    label=name,
-                    strengths=_of_camera(strengths, name),
-                    progress=self.settings["progress"],
-                )
-                save_json(path, found)
+                chosen = _of_camera(strengths, name)
+                save_json(path, self.judge(name, held, other, self.protocol, chosen))
             found = read_json(path)
             prefix = "" if name == LEARNED else f"{name}/"
             metrics |= {prefix + key: value for key, value in found.items()}
@@ -297,11 +334,12 @@ class Codesign:
         clear = copy.deepcopy(self.clear)
         tensors, _ = load_tensors(self.run / "regressor_clear.safetensors")
         clear.load_state_dict(tensors)
-        metrics |= clear_numbers(clear.eval(), self.judges(LEARNED), held, self.protocol.batch)
+        metrics |= clear_numbers(clear.eval(), self.pool, held, self.protocol.batch)
         metrics |= _counts(held)
         save_json(out / "inversion_strengths.json", used)
         save_json(out / "metrics.json", metrics)
         save_json(out / "data.json", held.crops.source)
+        power = load_scene_power(self.run / "scene_power.npz")
         evidence = collect(finished, held, self.protocol, power, strengths=used)
         save_arrays(out / "evidence.npz", evidence)
         return metrics

@@ -24,6 +24,7 @@ from experiments.scene import (
     network_view,
     observe,
 )
+from experiments.stages import StaticCamera
 from optics import Camera
 from optics.quality import energy_inside, rms_radius
 
@@ -31,8 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def evaluate_camera(
-    camera: Camera,
-    psfs: Mapping[float, Tensor],
+    fixed: StaticCamera,
     regressor: nn.Module,
     judges: Judges,
     test: TestSet,
@@ -48,10 +48,10 @@ def evaluate_camera(
 
     Parameters
     ----------
-    camera, regressor : Camera, nn.Module
-        What is judged.
-    psfs : mapping of float to Tensor
-        PSF (3, h, w) of the camera at every distance of the protocol.
+    fixed : StaticCamera
+        What is judged, with its PSFs at every distance of the protocol.
+    regressor : nn.Module
+        The network that reads its measurements.
     judges : Judges
         Who looks.
     test, tuning : TestSet
@@ -72,6 +72,7 @@ def evaluate_camera(
     dict of str to float
         Flat keys; those of other distances start with "<distance>m/".
     """
+    camera, psfs = fixed.camera, fixed.psfs
     device = next(regressor.parameters()).device
     out: Metrics = {}
     test.enrol(judges.recognizers)
@@ -108,18 +109,20 @@ def evaluate_camera(
     return out
 
 
-def clear_numbers(regressor: nn.Module, judges: Judges, test: TestSet, batch: int) -> Metrics:
+def clear_numbers(
+    regressor: nn.Module, pool: Mapping[str, Recognizer], test: TestSet, batch: int
+) -> Metrics:
     """Ceilings: landmarks and identity on clear pictures, framed like the measurements."""
     device = next(regressor.parameters()).device
-    test.enrol(judges.recognizers)
-    errors, probes = [], {name: [] for name in judges.recognizers}  # type: ignore[var-annotated]
+    test.enrol(pool)
+    errors, probes = [], {name: [] for name in pool}  # type: ignore[var-annotated]
     with torch.no_grad():
         for rows in test.batches(batch):
             scenes = test.scenes(rows, device)
             errors.append(
                 normalised_mean_error(regressor(scenes.light).landmarks(), scenes.landmarks)
             )
-            for name, recognizer in judges.recognizers.items():
+            for name, recognizer in pool.items():
                 faces = align_faces(scenes.light, scenes.landmarks)
                 probes[name].append(recognizer(faces).cpu())
     out: Metrics = {"landmark_nme_clear": float(torch.cat(errors).mean())}

@@ -15,6 +15,7 @@ from experiments.inversion import Inversion
 from experiments.objectives import ScenePower
 from experiments.protocol import Protocol, TestSet
 from experiments.scene import FACE_WIDTH, crop_pixels, network_view, observe
+from experiments.stages import StaticCamera
 from optics import Camera
 from optics.quality import radial_mtf
 
@@ -26,8 +27,7 @@ _CYCLES = np.geomspace(0.7, 24.0, 40)
 class Finished:
     """A camera with the regressor that reads it."""
 
-    camera: Camera
-    psfs: Mapping[float, Tensor]
+    fixed: StaticCamera
     regressor: nn.Module
 
 
@@ -74,8 +74,8 @@ def collect(
             )
         }
         for name, item in cameras.items():
-            camera = item.camera
-            psf = item.psfs[protocol.reference]
+            camera = item.fixed.camera
+            psf = item.fixed.psfs[protocol.reference]
             seen = observe(
                 camera, psf, scenes, protocol.reference, test.noise(rows, protocol.reference)
             )
@@ -93,7 +93,7 @@ def collect(
             arrays["mtf"].append(radial_mtf(psf[1], cycles, size=1024))
             arrays["baseline_psf"].append(_window(psf, _first(cameras).window))
         camera = _first(cameras)
-        own = next(iter(cameras.values())).psfs
+        own = next(iter(cameras.values())).fixed.psfs
         psfs = torch.stack([own[distance] for distance in protocol.distances])
         height = camera.mask.height().to(torch.float32)
     out = {name: torch.stack(values).cpu().numpy() for name, values in arrays.items()}
@@ -131,7 +131,7 @@ def noise_floor(
 
 
 def _first(cameras: Mapping[str, Finished]) -> Camera:
-    return next(iter(cameras.values())).camera
+    return next(iter(cameras.values())).fixed.camera
 
 
 def _faces(test: TestSet, people: int) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from experiments.protocol import Judges, Protocol, verification, worst_of
 from experiments.protocol import TestSet as PictureSet
 from experiments.scene import Framing, load_scenes
 from experiments.settings import SettingsError
+from experiments.stages import StaticCamera
 from optics import Sensor
 from tests.experiments.tiny_codesign import (
     CPU,
@@ -258,13 +259,14 @@ def test_nameless_pictures_are_no_probes():
 def judged(power):
     camera = tiny_camera()
     psfs = dict(zip((0.75, REFERENCE), camera.psf([0.75, REFERENCE]).detach(), strict=True))
+    static = StaticCamera(camera, psfs)
     judges = Judges(POOL, {n: Attacker(r).requires_grad_(False) for n, r in POOL.items()})
     plan = protocol(exposures=(1e3,))
     regressor = tiny_regressor()
     options = {"label": "tiny", "progress": False}
-    out = evaluate_camera(camera, psfs, regressor, judges, held(), held(), plan, power, **options)
+    out = evaluate_camera(static, regressor, judges, held(), held(), plan, power, **options)
     fixed = evaluate_camera(
-        camera, psfs, regressor, judges, held(), held(), plan, power,
+        static, regressor, judges, held(), held(), plan, power,
         strengths={"_1": 7.0, "_1_1ke": 5.0}, **options,
     )  # fmt: skip
     return camera, out, fixed
@@ -319,13 +321,12 @@ def test_given_strengths_are_used_and_change_nothing_else(judged):
 
 def test_ceilings_are_those_of_clear_pictures():
     test = held()
-    judges = Judges(POOL, {})
     regressor = tiny_regressor()
-    one, two = (clear_numbers(regressor, judges, test, batch) for batch in (3, 12))
+    one, two = (clear_numbers(regressor, POOL, test, batch) for batch in (3, 12))
     assert one["landmark_nme_clear"] == pytest.approx(two["landmark_nme_clear"], rel=1e-4)
     assert one["reid_auc_clear"] > 0.5
     test.crops.person[:] = -1
-    assert set(clear_numbers(regressor, judges, test, 4)) == {"landmark_nme_clear"}
+    assert set(clear_numbers(regressor, POOL, test, 4)) == {"landmark_nme_clear"}
 
 
 @pytest.mark.parametrize(
