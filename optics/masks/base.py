@@ -62,16 +62,20 @@ class Mask(nn.Module, ABC):
     def height(self) -> Tensor:
         """Surface height (samples, samples), float64, within the limits of the process [m]."""
 
+    def turns_per_metre(self, wavelength: Tensor) -> Tensor:
+        """Turns of phase per metre of height at each `wavelength` (W,) [m]: float64 (W,), CPU."""
+        wave = wavelength.detach().to("cpu", torch.float64)
+        return (self.material.index(wave) - 1) / wave
+
     def phasor(self, wavelength: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """Complex transmission at each vacuum `wavelength` (W,) [m]: complex (W, N, N).
 
         The phase is formed and reduced to one turn in float64 and only then rounded to the real
         `dtype`, whose complex twin is returned.
         """
-        wave = wavelength.detach().to("cpu", torch.float64)
         height = self.height()
-        turns_per_metre = ((self.material.index(wave) - 1) / wave).to(height.device)
-        turns = (turns_per_metre[:, None, None] * height).remainder(1.0)
+        rate = self.turns_per_metre(wavelength).to(height.device)
+        turns = (rate[:, None, None] * height).remainder(1.0)
         return cis(2 * math.pi * turns.to(dtype))
 
     def excess(self) -> Tensor:

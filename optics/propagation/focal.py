@@ -15,6 +15,8 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
+from optics.propagation.phasor import cis
+
 
 @lru_cache(maxsize=64)
 def _chirps(
@@ -36,11 +38,6 @@ def _chirps(
     out = (chirp(n, -1.0), kernel, chirp(m, -1.0))
     a, k, b = (t.to(device=device, dtype=dtype) for t in out)
     return a, k, b
-
-
-def cis(phase: Tensor) -> Tensor:
-    """Return exp(i phase) for a real `phase` [rad], as complex(cos, sin): far faster on a CPU."""
-    return torch.complex(torch.cos(phase), torch.sin(phase))
 
 
 def _chirp_axis(field: Tensor, points: int, rate: Tensor, dtype: torch.dtype) -> Tensor:
