@@ -63,7 +63,7 @@ class Mask(nn.Module, ABC):
         """Surface height (samples, samples), float64, within the limits of the process [m]."""
 
     def turns_per_metre(self, wavelength: Tensor) -> Tensor:
-        """Turns of phase per metre of height at each `wavelength` (W,) [m]: float64 (W,), CPU."""
+        """Return the turns of phase per metre of height, float64 (W,), per `wavelength` (W,) [m]."""
         wave = wavelength.detach().to("cpu", torch.float64)
         return (self.material.index(wave) - 1) / wave
 

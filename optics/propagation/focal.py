@@ -4,59 +4,363 @@ Conventions: time dependence exp(-i omega t); metres; fields complex (..., H, W)
 rows; sample centres at (n - (N - 1) / 2) * spacing in both planes. The lens phase and the
 quadratic phase of free space cancel when the sensor is conjugate to the object, so only a
 Fourier transform is left (Goodman, *Introduction to Fourier Optics*, eq. 5-22; scalar,
-paraxial); any defocus is part of the pupil field. Constant and quadratic phases over the
-sensor do not matter to an intensity and are left out.
+paraxial); what is left of them is a curvature, which separates into the two axes. Constant and
+quadratic phases over the sensor do not matter to an intensity and are left out.
+
+`to_sensor` takes any pupil field. `relief_spots` goes from a height map to intensities in one
+step, with its gradient worked out by hand: it keeps the fields on the sensor and nothing else.
 """
 
 import math
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from optics.propagation.phasor import cis
+from optics.propagation.lines import LineGeometry, Lines, Workspace, cheaper, line_transform
 
-
-@lru_cache(maxsize=64)
-def _chirps(
-    samples: int, points: int, rate: float, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Input chirp (samples,), kernel spectrum (L,) and output chirp (points,) of one axis."""
-    length = next_fast_len(samples + points - 1)
-    n = torch.arange(samples, dtype=torch.float64) - (samples - 1) / 2
-    m = torch.arange(points, dtype=torch.float64) - (points - 1) / 2
-    # m - n for every pair that occurs, laid out so that the circular sum is the linear one
-    lag = torch.arange(length, dtype=torch.float64)
-    lag = torch.where(lag < points, lag, lag - length) + m[0] - n[0]
-
-    def chirp(position: Tensor, sign: float) -> Tensor:
-        turns = (0.5 * rate * position**2).remainder(1.0)
-        return cis(sign * 2 * math.pi * turns)
-
-    kernel = torch.fft.fft(chirp(lag, 1.0)) / length
-    out = (chirp(n, -1.0), kernel, chirp(m, -1.0))
-    a, k, b = (t.to(device=device, dtype=dtype) for t in out)
-    return a, k, b
+#: Memory for planes in work on an accelerator [bytes]; a CPU does best with one at a time.
+BUDGET = 256 * 2**20
 
 
-def _chirp_axis(field: Tensor, points: int, rate: Tensor, dtype: torch.dtype) -> Tensor:
-    """Chirp-z transform of the last axis of (W, H, N) at one rate per leading entry."""
-    per_rate = [_chirps(field.shape[-1], points, r, field.device, dtype) for r in rate.tolist()]
-    first, kernel, last = (torch.stack(t)[:, None, :] for t in zip(*per_rate, strict=True))
-    # unscaled transforms only: a scaled one of 2048 x 2048 is wrong in some builds of torch
-    spectrum = torch.fft.fft(field * first, n=kernel.shape[-1])
-    out: Tensor = torch.fft.ifft(spectrum * kernel, norm="forward")
-    return out[..., :points] * last
+@dataclass(frozen=True)
+class _Transform:
+    """The two-dimensional transform of one geometry, plane by plane."""
+
+    rows: LineGeometry
+    columns: LineGeometry
+    method: str
+    scale: tuple[float, ...]
+
+    def bind(self, like: Tensor) -> "_Bound":
+        """Vectors and work space for fields like `like`."""
+        dtype = like.dtype if like.dtype.is_complex else like.dtype.to_complex()
+        x, y = self.rows, self.columns
+        along_x, along_y = self.method, self.method
+        if self.method == "auto":
+            along_x = cheaper(y.samples, x.samples, x.points)
+            along_y = cheaper(x.points, y.samples, y.points)
+        scale = torch.tensor(self.scale, dtype=dtype.to_real(), device=like.device)
+        return _Bound(
+            self,
+            line_transform(x, along_x, like.device, dtype),
+            line_transform(y, along_y, like.device, dtype),
+            scale[:, None, None],
+            Workspace(),
+        )
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Distances and wavelengths."""
+        return len(self.rows.bends), len(self.scale)
+
+    def chunks(self, like: Tensor) -> Iterator[tuple[slice, list[slice]]]:
+        """Wavelengths worked on together, and the parts of the distances for each of them."""
+        depths, waves = self.counts
+        at_once = 1
+        if like.device.type != "cpu":
+            plane = self.columns.samples * (self.rows.samples + self.rows.points) * 16
+            at_once = max(1, BUDGET // plane)
+        deep, wide = min(depths, at_once), max(1, at_once // depths)
+        parts = [slice(d, min(d + deep, depths)) for d in range(0, depths, deep)]
+        for w in range(0, waves, wide):
+            yield slice(w, min(w + wide, waves)), parts
 
 
-def _matrix_axis(field: Tensor, points: int, rate: Tensor, dtype: torch.dtype) -> Tensor:
-    """Matrix Fourier transform of the last axis of (W, H, N) at one rate per leading entry."""
-    samples = field.shape[-1]
-    n = torch.arange(samples, dtype=torch.float64, device=field.device) - (samples - 1) / 2
-    m = torch.arange(points, dtype=torch.float64, device=field.device) - (points - 1) / 2
-    turns = (rate.to(field.device)[:, None, None] * (n[:, None] * m)).remainder(1.0)
-    return field @ cis(-2 * math.pi * turns).to(dtype)
+@dataclass(frozen=True)
+class _Bound:
+    """A transform with its vectors on one device."""
+
+    transform: _Transform
+    along_x: Lines
+    along_y: Lines
+    scale: Tensor
+    work: Workspace
+
+    def forward(self, pupil: Tensor, d: slice, w: slice) -> Tensor:
+        """(..., 1 or D, W, H, N) -> (..., D, W, P, Q), not yet scaled."""
+        field = self.along_x.forward(pupil, d, w, self.work)
+        return self.along_y.forward(field.mT, d, w, self.work).mT
+
+    def adjoint(self, field: Tensor, d: slice, w: slice) -> Tensor:
+        """(..., D, W, P, Q) -> (..., D, W, H, N), not yet scaled."""
+        back = self.along_y.adjoint(field.mT, d, w, self.work).mT
+        return self.along_x.adjoint(back, d, w, self.work)
+
+    def total_adjoint(self, field: Tensor, w: slice, parts: list[slice]) -> Tensor:
+        """(..., D, W, P, Q) of all distances -> (..., W, H, N) for some wavelengths, scaled."""
+        total: Tensor | None = None
+        for d in parts:
+            back = self.adjoint(field[..., d, w, :, :] * self.scale[w], d, w)
+            back = back.squeeze(-4) if back.shape[-4] == 1 else back.sum(-4)
+            total = back if total is None else total.add_(back)
+        if total is None:
+            raise ValueError("no distances")
+        return total
+
+
+class _Pupil:
+    """Pupil field a exp(i phase), some wavelengths at a time, in one place of memory."""
+
+    def __init__(self, height: Tensor, amplitude: Tensor, rates: Tensor) -> None:
+        self.height = height.to(torch.float64)
+        self.amplitude, self.rates = amplitude, rates
+        self.dtype = amplitude.dtype.to_real() if amplitude.is_complex() else amplitude.dtype
+        self.work = Workspace()
+
+    def unit(self, w: slice) -> Tensor:
+        """exp(i phase) (W, H, N); the phase is reduced to one turn in float64."""
+        rates = self.rates[w, None, None]
+        shape = torch.Size((len(rates), *self.height.shape))
+        turns, whole = (self.work.zeros(n, shape, self.height) for n in ("turns", "whole"))
+        torch.mul(rates, self.height, out=turns)
+        turns.sub_(torch.round(turns, out=whole))
+        angle = torch.mul(turns, 2 * math.pi, out=turns).to(self.dtype)
+        return torch.complex(torch.cos(angle), angle.sin_())
+
+    def at(self, w: slice) -> Tensor:
+        """Pupil field (W, H, N)."""
+        return self.unit(w) * (self.amplitude[w] if len(self.amplitude) > 1 else self.amplitude)
+
+
+class _ToSensor(torch.autograd.Function):
+    """Pupil (..., W, H, N) -> field (..., D, W, P, Q); linear, so its own tangent."""
+
+    @staticmethod
+    def forward(pupil: Tensor, transform: _Transform) -> Tensor:
+        depths, waves = transform.counts
+        points = (transform.columns.points, transform.rows.points)
+        out = pupil.new_empty((*pupil.shape[:-3], depths, waves, *points))
+        bound = transform.bind(pupil)
+        for w, parts in transform.chunks(pupil):
+            plane = pupil[..., None, w, :, :]
+            for d in parts:
+                torch.mul(bound.forward(plane, d, w), bound.scale[w], out=out[..., d, w, :, :])
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, _Transform], output: Tensor) -> None:
+        ctx.transform = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _send_back(grads[0], ctx.transform), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        return _send(tangents[0], ctx.transform)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int, None], pupil: Tensor, transform: _Transform) -> Any:
+        return _send(pupil.movedim(in_dims[0], 0), transform), 0
+
+
+class _FromSensor(torch.autograd.Function):
+    """Adjoint of `_ToSensor`: field (..., D, W, P, Q) -> pupil (..., W, H, N)."""
+
+    @staticmethod
+    def forward(field: Tensor, transform: _Transform) -> Tensor:
+        waves = transform.counts[1]
+        samples = (transform.columns.samples, transform.rows.samples)
+        out = field.new_empty((*field.shape[:-4], waves, *samples))
+        bound = transform.bind(field)
+        for w, parts in transform.chunks(field):
+            out[..., w, :, :] = bound.total_adjoint(field, w, parts)
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, _Transform], output: Tensor) -> None:
+        ctx.transform = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _send(grads[0], ctx.transform), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        return _send_back(tangents[0], ctx.transform)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int, None], field: Tensor, transform: _Transform) -> Any:
+        return _send_back(field.movedim(in_dims[0], 0), transform), 0
+
+
+def _send(pupil: Tensor, transform: _Transform) -> Tensor:
+    out: Tensor = _ToSensor.apply(pupil, transform)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _send_back(field: Tensor, transform: _Transform) -> Tensor:
+    out: Tensor = _FromSensor.apply(field, transform)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _ReliefSpots(torch.autograd.Function):
+    r"""Height (H, N) and amplitude (1 or W, H, N) -> intensity (D, W, P, Q).
+
+    With :math:`p = a e^{i \varphi}`, :math:`u = T p` and the gradient g of the intensity, the
+    gradient of the phase is :math:`2 \Im(p^* \, T^\dagger(g u))`.
+    """
+
+    @staticmethod
+    def forward(
+        height: Tensor, amplitude: Tensor, rates: Tensor, transform: _Transform
+    ) -> tuple[Tensor, Tensor]:
+        bound = transform.bind(amplitude)
+        pupil = _Pupil(height, amplitude, rates)
+        shape = (*transform.counts, transform.columns.points, transform.rows.points)
+        field = torch.empty(shape, dtype=pupil.dtype.to_complex(), device=amplitude.device)
+        for w, parts in transform.chunks(amplitude):
+            plane = pupil.at(w)  # one phasor serves all distances
+            for d in parts:
+                torch.mul(bound.forward(plane, d, w), bound.scale[w], out=field[d, w])
+        return field.real.square() + field.imag.square(), field
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        height, amplitude, rates, transform = inputs
+        ctx.transform = transform
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(height, amplitude, rates, output[1])
+        ctx.save_for_forward(height, amplitude, rates, output[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        height, amplitude, rates, field = ctx.saved_tensors
+        transform: _Transform = ctx.transform
+        bound = transform.bind(amplitude)
+        pupil = _Pupil(height, amplitude, rates)
+        to_height = torch.zeros_like(height) if ctx.needs_input_grad[0] else None
+        to_amplitude = torch.zeros_like(amplitude) if ctx.needs_input_grad[1] else None
+        given = grads[0] * field
+        for w, parts in transform.chunks(amplitude):
+            back = bound.total_adjoint(given, w, parts)
+            if to_amplitude is not None:
+                slope = 2 * back * pupil.unit(w).conj()
+                slope = slope if amplitude.is_complex() else slope.real
+                if len(amplitude) > 1:
+                    to_amplitude[w] = slope
+                else:
+                    to_amplitude += slope.sum(0, keepdim=True)
+            if to_height is not None:
+                slope = back.mul_(pupil.at(w).conj()).imag
+                for plane, rate in zip(slope, rates[w].tolist(), strict=True):
+                    to_height.add_(plane, alpha=4 * math.pi * rate)
+        return to_height, to_amplitude, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor, None]:
+        height, amplitude, rates, field = ctx.saved_tensors
+        step = torch.zeros_like(field)
+        pupil, every = _Pupil(height, amplitude, rates), slice(None)
+        if tangents[0] is not None:
+            angle = (2 * math.pi * rates)[:, None, None] * tangents[0]
+            turned = pupil.at(every) * torch.complex(torch.zeros_like(angle), angle).to(field.dtype)
+            step = step + _send(turned, ctx.transform)
+        if tangents[1] is not None:
+            step = step + _send(pupil.unit(every) * tangents[1], ctx.transform)
+        return 2 * (field.real * step.real + field.imag * step.imag), None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
+        rows = [
+            _spots(
+                *(
+                    value if dim is None else value.select(dim, i)
+                    for value, dim in zip(inputs, in_dims, strict=True)
+                )
+            )
+            for i in range(info.batch_size)
+        ]
+        intensity, field = (torch.stack(t) for t in zip(*rows, strict=True))
+        return (intensity, field), (0, 0)
+
+
+def _spots(
+    height: Tensor, amplitude: Tensor, rates: Tensor, transform: _Transform
+) -> tuple[Tensor, Tensor]:
+    out: tuple[Tensor, Tensor] = _ReliefSpots.apply(  # type: ignore[no-untyped-call]
+        height, amplitude, rates, transform
+    )
+    return out
+
+
+def relief_spots(
+    height: Tensor,
+    *,
+    turns_per_metre: Tensor,
+    amplitude: Tensor,
+    spacing: float,
+    wavelength: Tensor,
+    distance: float,
+    points: tuple[int, int],
+    pitch: float,
+    curvature: Tensor | None = None,
+    method: str = "auto",
+) -> Tensor:
+    r"""Intensity on the sensor behind a surface relief, at exactly the points asked for.
+
+    .. math:: I = \left| \frac{\Delta\xi^2}{\lambda z} \sum_\xi a(\xi)\,
+              e^{2 \pi i (t h(\xi) + c \xi^2 / 2 \lambda)} \, e^{-2\pi i x \xi / (\lambda z)}
+              \right|^2
+
+    Parameters
+    ----------
+    height : Tensor
+        Real (H, N) surface height [m].
+    turns_per_metre : Tensor
+        Float64 (W,) turns of phase per metre of height, see `optics.Mask.turns_per_metre`.
+    amplitude : Tensor
+        Real or complex (H, N) or (W, H, N): stop, transmission and any fixed wavefront. Its
+        precision is that of the computation.
+    spacing : float
+        Sample spacing in the pupil [m].
+    wavelength : Tensor
+        Float64 (W,), vacuum wavelengths [m].
+    distance : float
+        Pupil to sensor [m].
+    points : tuple of int
+        Points (P, Q) on the sensor, centred on the axis.
+    pitch : float
+        Distance of neighbouring points [m].
+    curvature : Tensor, optional
+        Float64 (D, W) residual curvature 1/d + 1/z - 1/f of D object distances [1/m].
+    method : {"auto", "chirp", "matrix"}
+        As for `to_sensor`.
+
+    Returns
+    -------
+    Tensor
+        Real (D, W, P, Q), D = 1 without `curvature`; times ``pitch ** 2`` summed over the whole
+        plane it is the pupil energy. Its gradient (to `height` and `amplitude`) can be taken
+        once; for higher derivatives use `to_sensor`.
+
+    Notes
+    -----
+    Scalar, paraxial. Memory of the backward pass: the D W P Q complex fields on the sensor. The
+    pupil fields are made again, which costs less than to write and read them.
+    """
+    if height.ndim != 2 or amplitude.shape[-2:] != height.shape or amplitude.ndim not in (2, 3):
+        raise ValueError(
+            f"height is {tuple(height.shape)} and amplitude {tuple(amplitude.shape)}, expected "
+            f"(H, N) and (H, N) or (W, H, N)"
+        )
+    transform = _geometry(
+        height.shape, spacing, wavelength, distance, points, pitch, curvature, (0.0, 0.0), method
+    )
+    planes = amplitude if amplitude.ndim == 3 else amplitude[None]
+    if len(planes) not in (1, wavelength.numel()) or turns_per_metre.shape != wavelength.shape:
+        raise ValueError(
+            f"amplitude is {tuple(amplitude.shape)} and turns_per_metre "
+            f"{tuple(turns_per_metre.shape)}: one entry per wavelength ({wavelength.numel()}) is "
+            f"needed"
+        )
+    rates = turns_per_metre.detach().to(height.device, torch.float64)
+    return _spots(height, planes, rates, transform)[0]
 
 
 def to_sensor(
@@ -67,16 +371,19 @@ def to_sensor(
     distance: float,
     points: tuple[int, int],
     pitch: float,
-    method: str = "chirp",
+    curvature: Tensor | None = None,
+    offset: tuple[float, float] = (0.0, 0.0),
+    method: str = "auto",
 ) -> Tensor:
     r"""Field on a sensor in the far field of the pupil, at exactly the points asked for.
 
-    .. math:: u(x) = \frac{\Delta\xi^2}{\lambda z} \sum_\xi p(\xi)\, e^{-i 2\pi x \xi / (\lambda z)}
+    .. math:: u(x) = \frac{\Delta\xi^2}{\lambda z} \sum_\xi p(\xi)\,
+              e^{i \pi c \xi^2 / \lambda} \, e^{-i 2\pi x \xi / (\lambda z)}
 
     Parameters
     ----------
     pupil : Tensor
-        Complex (W, N, N'), one plane per wavelength.
+        Complex (..., W, H, N), one plane per wavelength.
     spacing : float
         Sample spacing in the pupil [m].
     wavelength : Tensor
@@ -84,35 +391,72 @@ def to_sensor(
     distance : float
         Pupil to sensor [m].
     points : tuple of int
-        Points (H, W) on the sensor, centred on the axis.
+        Points (P, Q) on the sensor.
     pitch : float
         Distance of neighbouring points [m].
-    method : {"chirp", "matrix"}
-        Chirp-z transform (Bluestein 1970; fast) or matrix Fourier transform (Soummer et al.,
-        Opt. Express 15, 15935 (2007); the plain reference). Equal to rounding.
+    curvature : Tensor, optional
+        Float64 (D, W) residual curvature 1/d + 1/z - 1/f of D object distances [1/m]; costs a
+        vector per axis, not a plane.
+    offset : tuple of float
+        Centre (y, x) of the points on the sensor [m].
+    method : {"auto", "chirp", "matrix"}
+        Chirp-z transform (Bluestein 1970) or matrix Fourier transform (Soummer et al.,
+        Opt. Express 15, 15935 (2007)), equal to rounding; "auto" takes the faster one per axis.
 
     Returns
     -------
     Tensor
-        Complex (W, H, W'); ``abs() ** 2 * pitch ** 2`` summed over the whole plane is the pupil
-        energy ``sum(abs(pupil) ** 2) * spacing ** 2``.
+        Complex (..., W, P, Q), or (..., D, W, P, Q) with `curvature`; ``abs() ** 2 * pitch ** 2``
+        summed over the whole plane is the pupil energy ``sum(abs(pupil) ** 2) * spacing ** 2``.
 
     Notes
     -----
     Exact for the sampled pupil. The sampled pupil repeats on the sensor with the period
     wavelength * distance / spacing: whether points beyond half of it mean anything is the
-    caller's question (`optics.camera.check_window`).
+    caller's question (`optics.Camera` refuses them). The gradient is the adjoint transform, not
+    a recording; it works under `torch.func` and to any order.
     """
-    axis = {"chirp": _chirp_axis, "matrix": _matrix_axis}.get(method)
-    if axis is None:
-        raise ValueError(f"method = {method!r}, expected 'chirp' or 'matrix'")
-    if pupil.ndim != 3 or pupil.shape[0] != wavelength.numel():
+    if pupil.ndim < 3 or pupil.shape[-3] != wavelength.numel():
         raise ValueError(
-            f"pupil is {tuple(pupil.shape)}, expected ({wavelength.numel()}, N, N): one plane per "
-            f"wavelength"
+            f"pupil is {tuple(pupil.shape)}, expected (..., {wavelength.numel()}, H, N): one plane "
+            f"per wavelength"
         )
-    rate = (pitch * spacing / distance) / wavelength.detach().to("cpu", torch.float64)
-    field = axis(pupil, points[1], rate, pupil.dtype)
-    field = axis(field.transpose(-1, -2), points[0], rate, pupil.dtype).transpose(-1, -2)
-    scale = spacing**2 / (distance * wavelength)
-    return field * scale.to(field.device, field.real.dtype)[:, None, None]
+    shape = (pupil.shape[-2], pupil.shape[-1])
+    transform = _geometry(
+        shape, spacing, wavelength, distance, points, pitch, curvature, offset, method
+    )
+    field = _send(pupil, transform)
+    return field if curvature is not None else field.squeeze(-4)
+
+
+def _geometry(
+    shape: tuple[int, int] | torch.Size,
+    spacing: float,
+    wavelength: Tensor,
+    distance: float,
+    points: tuple[int, int],
+    pitch: float,
+    curvature: Tensor | None,
+    offset: tuple[float, float],
+    method: str,
+) -> _Transform:
+    wave = wavelength.detach().to("cpu", torch.float64)
+    rates = tuple((pitch * spacing / distance / wave).tolist())
+    if curvature is None:
+        bends: tuple[tuple[float, ...], ...] = ((0.0,) * len(wave),)
+    else:
+        if curvature.ndim != 2 or curvature.shape[1] != len(wave):
+            raise ValueError(
+                f"curvature is {tuple(curvature.shape)}, expected (D, {len(wave)}): one row per "
+                f"distance, one column per wavelength"
+            )
+        bend = curvature.detach().to("cpu", torch.float64) * spacing**2 / (2 * wave)
+        bends = tuple(tuple(row) for row in bend.tolist())
+    if method not in ("auto", "chirp", "matrix"):
+        raise ValueError(f"method = {method!r}, expected 'auto', 'chirp' or 'matrix'")
+    axes = [
+        LineGeometry(n, p, rates, bends, o / pitch)
+        for n, p, o in zip(shape, points, offset, strict=True)
+    ]
+    scale = tuple((spacing**2 / (distance * wave)).tolist())
+    return _Transform(rows=axes[1], columns=axes[0], method=method, scale=scale)
