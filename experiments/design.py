@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -355,6 +356,7 @@ def build_setting(settings: Mapping[str, Any], processes: Processes) -> Setting:
         nearest=settings["nearest"],
         farthest=settings["farthest"],
         reference=settings["reference_distance"],
+        field=math.tan(settings["field"]),
         seed=settings["seed"],
         processes=processes,
     )

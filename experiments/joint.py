@@ -15,7 +15,7 @@ from experiments.checkpoints import Stateful, TrainingState
 from experiments.data.crops import FaceCrops
 from experiments.objectives import HeatmapTerm, MaskView, Objective, StepView
 from experiments.scene import generator_for, network_view, observe
-from experiments.stages import JointSchedule, MaskSchedule, Schedule, Setting, shuffled
+from experiments.stages import JointSchedule, MaskSchedule, Setting, shuffled, warm_cosine
 from experiments.training import Stage, autocast, descend, moving_average
 from optics import Camera
 
@@ -54,13 +54,13 @@ def mask_stage(
     the spot first and teaching the networks afterwards beats starting both at once.
     """
     optimizer = torch.optim.Adam(plan.groups(camera), betas=(0.9, 0.99))
-    pace = Schedule(steps=plan.steps, batch=1, learning_rate=plan.height_rate).pace
-    scheduler = LambdaLR(optimizer, pace)
+    scheduler = LambdaLR(optimizer, lambda step: warm_cosine(step, plan.steps))
 
     def step(done: int) -> Mapping[str, Tensor]:
         draw = generator_for(setting.seed, name, done)
         distance = setting.distance(draw) if done % 2 else setting.reference
-        psf = camera.psf([distance], nodes=plan.nodes, generator=draw)[0]
+        field = setting.field_point(draw)
+        psf = camera.psf([distance], fields=[field], nodes=plan.nodes, generator=draw)[0, 0]
         terms = objective.of_mask(MaskView(camera, psf))
         total = torch.stack([value.to(torch.float32) for value in terms.values()]).sum()
         descend(total, optimizer, step=done)
@@ -111,9 +111,11 @@ def joint_stage(
         draw = generator_for(setting.seed, name, done)
         distance = setting.distance(draw)
         batch = setting.batch(crops, batches.next(), name, done)
+        field = [setting.field_point(draw)]
         moves = (done + 1) % pace.every == 0
         with torch.set_grad_enabled(moves):
-            psf = camera.psf([distance], nodes=pace.nodes if moves else 1, generator=draw)[0]
+            nodes = pace.nodes if moves else 1
+            psf = camera.psf([distance], fields=field, nodes=nodes, generator=draw)[0, 0]
             seen = observe(camera, psf, batch.scenes, distance, batch.sources)
             seen = network_view(seen, batch.scenes.size)
         with autocast(setting.processes.device):

@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from anonymizer.regressors import Heatmaps
 from experiments.adversary import Attacker
-from experiments.checkpoints import TrainingState
+from experiments.checkpoints import Stateful, TrainingState
 from experiments.data.crops import FaceCrops
 from experiments.distributed import Processes
 from experiments.objectives import HeatmapTerm
@@ -38,6 +38,14 @@ from experiments.scene import (
 )
 from experiments.training import Stage, autocast, descend
 from optics import Camera
+
+
+def warm_cosine(step: int, steps: int) -> float:
+    """Factor on a learning rate: linear over the first 5 % of `steps`, then a half cosine."""
+    warm = max(1, steps // 20)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) + 1e-3
 
 
 @dataclass(frozen=True)
@@ -67,10 +75,7 @@ class Schedule:
 
     def pace(self, step: int) -> float:
         """Factor on the learning rate after `step` steps."""
-        warm = max(1, self.steps // 20)
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm))) + 1e-3
+        return warm_cosine(step, self.steps)
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,8 @@ class Setting:
         Range of distances, drawn log-uniformly [m].
     reference : float
         Distance at which results are compared [m].
+    field : float
+        Largest tangent of the chief ray to a face; training draws it evenly over the disc.
     seed : int
         Seed of the run.
     processes : Processes
@@ -169,10 +176,15 @@ class Setting:
     nearest: float
     farthest: float
     reference: float
+    field: float
     seed: int
     processes: Processes
 
     def __post_init__(self) -> None:
+        if not 0 <= self.field < 1:
+            raise ValueError(
+                f"field = {self.field:g}: a tangent from 0 (faces on the axis) to below 1 is needed"
+            )
         if not 0 < self.nearest <= self.reference <= self.farthest:
             raise ValueError(
                 f"nearest = {self.nearest:g} m, reference_distance = {self.reference:g} m, "
@@ -189,6 +201,14 @@ class Setting:
         """Distances spread evenly in their logarithm over the range [m]."""
         ratio = self.farthest / self.nearest
         return [self.nearest * ratio ** (i / (count - 1)) for i in range(count)]
+
+    def field_point(self, generator: torch.Generator) -> tuple[float, float]:
+        """Draw one field point (y, x), even over the disc of the field."""
+        if self.field == 0:
+            return 0.0, 0.0
+        area, turn = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+        radius = self.field * math.sqrt(area)
+        return radius * math.sin(2 * math.pi * turn), radius * math.cos(2 * math.pi * turn)
 
     def distance(self, generator: torch.Generator) -> float:
         """Draw one distance, uniform in its logarithm [m]."""
@@ -270,8 +290,7 @@ def _regressor_stage(
     look: Callable[[Batch, torch.Generator], Tensor],
 ) -> Stage:
     batches = shuffled(len(crops), plan, setting, name)
-    optimizer = torch.optim.Adam(regressor.parameters(), lr=plan.learning_rate)
-    scheduler = LambdaLR(optimizer, plan.pace)
+    optimizer, scheduler, state = _learner("regressor", regressor, plan, batches)
 
     def step(done: int) -> Mapping[str, Tensor]:
         batch = setting.batch(crops, batches.next(), name, done)
@@ -284,10 +303,6 @@ def _regressor_stage(
         scheduler.step()
         return {"landmarks": loss}
 
-    state = TrainingState(
-        modules={"regressor": regressor},
-        others={"optimizer": optimizer, "scheduler": scheduler, "batches": batches},
-    )
     return Stage(name, step, state)
 
 
@@ -305,8 +320,7 @@ def attacker_stage(
     is enrolled with `crops` in their order.
     """
     batches = shuffled(len(crops), plan, setting, name)
-    optimizer = torch.optim.Adam(attacker.parameters(), lr=plan.learning_rate)
-    scheduler = LambdaLR(optimizer, plan.pace)
+    optimizer, scheduler, state = _learner("attacker", attacker, plan, batches)
 
     def step(done: int) -> Mapping[str, Tensor]:
         batch = setting.batch(crops, batches.next(), name, done)
@@ -317,11 +331,21 @@ def attacker_stage(
         scheduler.step()
         return {"identity": loss}
 
-    state = TrainingState(
-        modules={"attacker": attacker},
-        others={"optimizer": optimizer, "scheduler": scheduler, "batches": batches},
-    )
     return Stage(name, step, state)
+
+
+def _learner(
+    role: str, network: nn.Module, plan: Schedule, batches: Batches
+) -> tuple[torch.optim.Adam, LambdaLR, TrainingState]:
+    """Return optimiser, schedule and everything a stage with one network must keep."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=plan.learning_rate)
+    scheduler = LambdaLR(optimizer, plan.pace)
+    others: dict[str, Stateful] = {
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "batches": batches,
+    }
+    return optimizer, scheduler, TrainingState({role: network}, others)
 
 
 def shuffled(examples: int, plan: Schedule, setting: Setting, name: str) -> Batches:

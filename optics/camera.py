@@ -1,8 +1,9 @@
 """A camera: aperture, mask, lens and sensor at one focus; its PSFs on its own pixels.
 
-Thin mask in the aperture plane of a thin lens, scalar, paraxial, on axis. The scene is described
-in image coordinates: upright, x along the columns; a mask that tilts light towards +x moves the
-image of a point to larger columns.
+Thin mask in the aperture plane, scalar, paraxial. The scene is described in image coordinates:
+upright, x along the columns; a mask that tilts light towards +x moves the image of a point to
+larger columns. A field point is the pair (y, x) of tangents of its chief ray, so that its image
+lies at the sensor distance times it; its PSF is centred there.
 """
 
 import math
@@ -10,11 +11,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from optics.grids import coordinates, disc_coverage, squared_radius
+from optics.grids import coordinates, disc_coverage
 from optics.lens import ThinLens
 from optics.masks.base import Mask
-from optics.propagation import cis, to_sensor
+from optics.propagation import cis, relief_spots
 from optics.sensor import Sensor
 from optics.units import check_count, check_length
 
@@ -48,15 +50,21 @@ class Camera(nn.Module):
         Wavelengths per colour channel, 3 or more.
     double : bool, default False
         Compute in complex128 instead of complex64.
+    budget : int
+        Memory for the fields behind the pixels [bytes]; larger stacks are computed in parts,
+        and in training those parts are computed again for their gradient.
 
     Notes
     -----
+    A mask under oblique light delays by :math:`h (\sqrt{n^2 - s^2} - \sqrt{1 - s^2})`, s the
+    sine of the chief ray (thin element). Aberrations, vignetting and their change over the field
+    come from the lens. The fall of the illumination towards the corners (cos^4) is not included.
+
     Light that lands outside the window is lost to the simulation: the PSF then sums to less
     than 1, and `optics.quality.energy_inside` says by how much.
     """
 
     aperture: Tensor
-    radius2: Tensor
 
     def __init__(
         self,
@@ -69,6 +77,7 @@ class Camera(nn.Module):
         window: int = 127,
         nodes: int = 5,
         double: bool = False,
+        budget: int = 2**30,
     ) -> None:
         super().__init__()
         self.aperture_diameter = check_length("aperture_diameter", aperture_diameter)
@@ -80,6 +89,7 @@ class Camera(nn.Module):
             raise ValueError(f"window = {window}: an odd number of pixels is needed, {window + 1}")
         self.nodes = check_count("nodes", nodes, 3)
         self.dtype = torch.float64 if double else torch.float32
+        self.budget = check_count("budget", budget)
         if mask.samples * mask.cell < aperture_diameter * (1 - 1e-9):
             raise ValueError(
                 f"mask is {mask.samples * mask.cell:g} m wide, aperture_diameter = "
@@ -89,7 +99,6 @@ class Camera(nn.Module):
         self.register_buffer(
             "aperture", disc_coverage(shape, mask.cell, aperture_diameter), persistent=False
         )
-        self.register_buffer("radius2", squared_radius(shape, mask.cell), persistent=False)
         self._check_window()
 
     def image_size(self, object_size: float, object_distance: float) -> float:
@@ -139,91 +148,161 @@ class Camera(nn.Module):
                 f"{self.focus_distance:g} m"
             )
 
-    def spot(self, object_distance: float, wavelength: Tensor) -> Tensor:
-        """Monochromatic PSFs of an axial point, integrated over binned pixels.
+    def spot(
+        self, object_distance: float, wavelength: Tensor, *, field: tuple[float, float] = (0.0, 0.0)
+    ) -> Tensor:
+        """Monochromatic PSFs of one point: `spots` of one field point and distance, (W, h, w)."""
+        return self.spots([object_distance], wavelength, fields=[field])[0, 0]
+
+    def spots(
+        self,
+        object_distances: Sequence[float],
+        wavelength: Tensor,
+        *,
+        fields: Sequence[tuple[float, float]] = ((0.0, 0.0),),
+    ) -> Tensor:
+        """Monochromatic PSFs, integrated over binned pixels.
+
+        Every depth and field point is computed from its own pupil; nothing is interpolated
+        between intensities.
 
         Parameters
         ----------
-        object_distance : float
-            Distance of the point [m].
+        object_distances : sequence of float
+            D distances along the axis [m].
         wavelength : Tensor
             (W,) vacuum wavelengths [m].
+        fields : sequence of tuple of float
+            F field points, tangents (y, x) of the chief rays.
 
         Returns
         -------
         Tensor
-            (W, window, window); each sums to the share of the transmitted energy that lands in
-            the window.
+            (F, D, W, window, window); each sums to the share of the energy through the bare stop
+            that lands in the window.
         """
         wave = wavelength.to("cpu", torch.float64)
-        curvature = self.defocus(object_distance, wave)
+        curvature = torch.stack([self.defocus(d, wave) for d in object_distances])
         self._check_defocus(curvature, wave)
-        radius2, aperture = self.radius2, self.aperture
-        pupil = self.mask.phasor(wave, dtype=self.dtype)
-        if float(curvature.abs().max()) > 0:
-            rate = (curvature / (2 * wave)).to(radius2.device)
-            turns = (rate[:, None, None] * radius2).remainder(1.0)
-            pupil = pupil * cis(2 * math.pi * turns.to(pupil.real.dtype))
-        pupil = pupil * aperture.to(pupil.real.dtype)
-        # one wavelength at a time where memory traffic is what takes the time
-        step = 1 if pupil.device.type == "cpu" else len(wave)
-        parts = [slice(first, first + step) for first in range(0, len(wave), step)]
-        spots = [self._pixels(pupil[part], wave[part]) for part in parts]
-        energy = float(aperture.square().sum()) * self.mask.cell**2
-        return torch.cat(spots) / energy
+        height = self.mask.height()
+        stack = []
+        for field in fields:
+            rows = []
+            for part in self._parts(len(object_distances), field, len(wave)):
+                some = list(object_distances[part])
+                arguments = (height, wave, curvature[part], some, field)
+                if self._exceeds_budget(len(fields) * len(object_distances) * len(wave)):
+                    rows.append(checkpoint(self._pixels, *arguments, use_reentrant=False))
+                else:
+                    rows.append(self._pixels(*arguments))
+            stack.append(torch.cat(rows))
+        energy = float(self.aperture.square().sum()) * self.mask.cell**2
+        return torch.stack(stack) / energy
 
-    def _pixels(self, pupil: Tensor, wave: Tensor) -> Tensor:
-        """Energy on every binned pixel behind `pupil` (W, N, N): (W, window, window)."""
+    def _parts(self, depths: int, field: tuple[float, float], waves: int) -> list[slice]:
+        """Depths that are computed together: one mask phasor serves them all."""
+        each = max(1, self.budget // (self._plane_bytes * waves))
+        if self.lens.changes_with_depth:
+            each = 1
+        return [slice(first, first + each) for first in range(0, depths, each)]
+
+    @property
+    def _plane_bytes(self) -> int:
+        """Field and intensity of one plane behind the pixels [bytes]."""
+        points = self.window * self.subsamples + 2
+        return points**2 * (24 if self.dtype == torch.float64 else 12)
+
+    def _exceeds_budget(self, planes: int) -> bool:
+        return torch.is_grad_enabled() and planes * self._plane_bytes > self.budget
+
+    def _amplitude(
+        self, wave: Tensor, object_distance: float, field: tuple[float, float]
+    ) -> Tensor:
+        """Stop, transmission and wavefront of the lens: real (N, N) or complex (W, N, N)."""
+        amplitude = self.aperture
+        x = coordinates(self.mask.samples, self.mask.cell, device=amplitude.device)
+        y, x = x[:, None], x[None, :]
+        passed = self.lens.transmission(y, x, field=field)
+        if passed is not None:
+            amplitude = amplitude * passed
+        opd = self.lens.opd(
+            y,
+            x,
+            wave.to(amplitude.device),
+            field=field,
+            object_distance=object_distance,
+            sensor_distance=self.sensor_distance,
+        )
+        if opd is None:
+            return amplitude.to(self.dtype)
+        turns = opd / wave.to(opd.device)[:, None, None]
+        phasor = cis(2 * math.pi * (turns - turns.detach().round()).to(self.dtype))
+        return phasor * amplitude.to(self.dtype)
+
+    def _pixels(
+        self,
+        height: Tensor,
+        wave: Tensor,
+        curvature: Tensor,
+        object_distances: list[float],
+        field: tuple[float, float],
+    ) -> Tensor:
+        """Energy on every binned pixel (D, W, window, window)."""
         parts = self.subsamples
         pitch = self.sensor.pitch / parts
-        points = self.window * parts + 2  # one beyond each side, see _sum_pixels
-        field = to_sensor(
-            pupil,
+        points = self.window * parts + 2  # one beyond each side, see _pixel_sums
+        rates = self.mask.turns_per_metre(wave) * self.mask.obliquity(wave, _sine(field))
+        intensity = relief_spots(
+            height,
+            turns_per_metre=rates,
+            amplitude=self._amplitude(wave, object_distances[0], field),
             spacing=self.mask.cell,
             wavelength=wave,
             distance=self.sensor_distance,
             points=(points, points),
             pitch=pitch,
+            curvature=curvature,
         )
-        intensity = field.real.square() + field.imag.square()
-        if self.mask.pixelated:
-            intensity = intensity * self._cell_envelope(wave, points, pitch).to(intensity)
-        rows = self._sum_pixels(intensity, parts)
-        return self._sum_pixels(rows.transpose(-1, -2), parts).transpose(-1, -2) * pitch**2
+        sums = self._pixel_sums(wave).to(intensity)
+        return sums.mT @ (intensity @ sums) * pitch**2
 
-    def _sum_pixels(self, intensity: Tensor, parts: int) -> Tensor:
-        """Integrate the last axis over pixels of `parts` points: (..., points) -> (..., window).
+    def _pixel_sums(self, wave: Tensor) -> Tensor:
+        """Weights of the points behind the pixels of one axis, float64 (1 or W, points, window).
 
         Midpoint rule and its first Euler-Maclaurin term: the slopes at the two sides of the
-        pixel, which is why one more point is needed beyond the window.
+        pixel, which is why there is one more point beyond each end of the window. Flat cells
+        put their own sinc^2 on the points.
         """
-        inner = intensity[..., 1:-1].reshape(*intensity.shape[:-1], self.window, parts).sum(-1)
-        span = (self.window - 1) * parts + 1
-        before, first, last, after = (
-            intensity[..., start : start + span : parts] for start in (0, 1, parts, parts + 1)
-        )
-        return inner + (after - last - first + before) / 24
-
-    def _cell_envelope(self, wavelength: Tensor, points: int, pitch: float) -> Tensor:
-        """Intensity envelope of one flat square cell, sinc^2 sinc^2: (W, points, points)."""
-        x = coordinates(points, pitch)
-        rate = self.mask.cell / (wavelength * self.sensor_distance)
-        line = torch.sinc(rate[:, None] * x).square()
-        return line[:, :, None] * line[:, None, :]
+        parts = self.subsamples
+        first = torch.arange(self.window) * parts
+        sums = torch.zeros(self.window * parts + 2, self.window, dtype=torch.float64)
+        pixel = torch.arange(self.window)
+        for offset in range(parts):
+            sums[first + 1 + offset, pixel] = 1.0
+        for offset, weight in ((0, 1), (1, -1), (parts, -1), (parts + 1, 1)):
+            sums[first + offset, pixel] += weight / 24
+        if not self.mask.pixelated:
+            return sums[None]
+        x = coordinates(len(sums), self.sensor.pitch / parts)
+        rate = self.mask.cell / (wave * self.sensor_distance)
+        return torch.sinc(rate[:, None] * x).square()[..., None] * sums
 
     def psf(
         self,
         object_distances: Sequence[float],
         *,
+        fields: Sequence[tuple[float, float]] | None = None,
         nodes: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """PSFs of axial points per distance and colour channel.
+        """PSFs per distance and colour channel.
 
         Parameters
         ----------
         object_distances : sequence of float
             Distances [m].
+        fields : sequence of tuple of float, optional
+            Field points, tangents (y, x) of their chief rays; the axis if left out.
         nodes : int, optional
             Wavelengths per channel, instead of the camera's own.
         generator : torch.Generator, optional
@@ -232,8 +311,8 @@ class Camera(nn.Module):
         Returns
         -------
         Tensor
-            (distance, 3, window, window); each plane sums to its transmitted energy fraction
-            inside the window.
+            (distance, 3, window, window), or (field, distance, 3, window, window) with `fields`;
+            each plane sums to its transmitted energy fraction inside the window.
         """
         bands = self.sensor.bands
         if generator is None:
@@ -242,11 +321,16 @@ class Camera(nn.Module):
             count = nodes or 1
             share = torch.full((count,), 1 / count, dtype=torch.float64)
             pairs = [(band.draw(generator, count), share) for band in bands]
-        stack = []
-        for distance in object_distances:
-            planes = []
-            for waves, weights in pairs:
-                spots = self.spot(distance, waves)
-                planes.append(torch.einsum("w,whv->hv", weights.to(spots), spots))
-            stack.append(torch.stack(planes))
-        return torch.stack(stack)
+        points = [(0.0, 0.0)] if fields is None else fields
+        planes = []
+        for waves, weights in pairs:
+            spots = self.spots(object_distances, waves, fields=points)
+            planes.append(torch.einsum("w,fdwhv->fdhv", weights.to(spots), spots))
+        stack = torch.stack(planes, dim=2)
+        return stack[0] if fields is None else stack
+
+
+def _sine(field: tuple[float, float]) -> float:
+    """Sine of a chief ray with tangents `field`."""
+    tangent = math.hypot(*field)
+    return tangent / math.hypot(1.0, tangent)

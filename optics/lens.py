@@ -44,6 +44,15 @@ class ThinLens:
         step = float(glass.index(self.design_wavelength)) - 1
         return (glass.index(wave) - 1) / (step * self.focal_length)
 
+    #: Whether `opd` depends on the distance of the object.
+    changes_with_depth = False
+
+    def opd(self, y: Tensor, x: Tensor, wavelength: Tensor, **where: object) -> None:
+        """Return nothing: an ideal lens adds no wavefront."""
+
+    def transmission(self, y: Tensor, x: Tensor, **where: object) -> None:
+        """Return nothing: an ideal lens passes everything."""
+
     def image_distance(self, object_distance: float) -> float:
         """Distance behind the lens at which an object is sharp, at the design wavelength [m].
 

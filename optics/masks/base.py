@@ -67,6 +67,17 @@ class Mask(nn.Module, ABC):
         wave = wavelength.detach().to("cpu", torch.float64)
         return (self.material.index(wave) - 1) / wave
 
+    def obliquity(self, wavelength: Tensor, sine: float) -> Tensor:
+        r"""Delay under oblique light relative to that along the axis, float64 (W,).
+
+        .. math:: \frac{\sqrt{n^2 - s^2} - \sqrt{1 - s^2}}{n - 1}
+
+        for light whose direction in air has the sine s (thin element; Born and Wolf, sec. 7.6).
+        """
+        index = self.material.index(wavelength.detach().to("cpu", torch.float64))
+        delay = (index**2 - sine**2).sqrt() - math.sqrt(1 - sine**2)
+        return delay / (index - 1)
+
     def phasor(self, wavelength: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """Complex transmission at each vacuum `wavelength` (W,) [m]: complex (W, N, N).
 

@@ -271,8 +271,23 @@ def test_heights_and_spread_have_rates_of_their_own():
         (lambda: tiny_setting(nearest=2.0), "nearest = 2 m, reference_distance = 1.5 m"),
         (lambda: tiny_setting(farthest=1.0), "farthest = 1 m"),
         (lambda: tiny_setting(nearest=-1.0), "nearest = -1 m"),
+        (lambda: tiny_setting(field=-0.1), "field = -0.1"),
+        (lambda: tiny_setting(field=1.0), "field = 1"),
     ],
 )
 def test_plans_that_cannot_be_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_field_points_fill_the_disc_evenly():
+    setting = tiny_setting(field=0.2)
+    generator = torch.Generator().manual_seed(0)
+    points = torch.tensor([setting.field_point(generator) for _ in range(2000)])
+    radius = points.norm(dim=1)
+    assert float(radius.max()) <= 0.2
+    # half of the points within 1 / sqrt 2 of the radius: 2000 draws scatter by 1.1 %
+    assert float((radius < 0.2 / math.sqrt(2)).double().mean()) == pytest.approx(0.5, abs=0.045)
+    # the mean of each coordinate scatters by 0.1 / sqrt(2000)
+    assert points.mean(0).abs().max() < 4 * 0.1 / math.sqrt(2000)
+    assert tiny_setting().field_point(generator) == (0.0, 0.0)

@@ -152,6 +152,7 @@ def tiny_setting(processes: Processes | None = None, **changes) -> Setting:
             "framing": Framing(),
             "nearest": 0.75,
             "farthest": 3.0,
+            "field": 0.0,
             "reference": REFERENCE,
             "seed": 0,
             "processes": processes or Processes(0, 1, CPU),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from optics import Camera, FlatMask, Sensor, ThinLens, ZernikeSurface
+from optics.grids import squared_radius
 from optics.quality import encircled_energy
 from tests.optics.cameras import GivenSurface, line_bands, small_camera, smooth_height, wave
 
@@ -25,7 +26,8 @@ def poppy_psf(camera, distance, wavelength, *, per_cell, per_pixel):
         amplitude = np.kron(camera.aperture.numpy(), spread)
         step = float(camera.mask.material.index(wavelength)) - 1
         curvature = float(camera.defocus(distance, wave(wavelength)))
-        opd = step * camera.mask.height().detach() + curvature / 2 * camera.radius2
+        radius2 = squared_radius(camera.aperture.shape, camera.mask.cell)
+        opd = step * camera.mask.height().detach() + curvature / 2 * radius2
         cell = camera.mask.cell / per_cell * u.m / u.pixel
         width = camera.mask.samples * camera.mask.cell * u.m
         system = poppy.OpticalSystem(npix=amplitude.shape[0], pupil_diameter=width)
