@@ -3,9 +3,9 @@
 units.py        range checks           grids.py        sample positions, grey stop
 materials.py    dispersion             zernike.py      Noll modes without a stored basis
 propagation.py  pupil -> sensor        masks/          height maps
-lens.py         thin lens              sensor.py       electrons, noise, DN
+lens.py         thin lens              sensor/         electrons, noise, DN
 camera.py       PSF on sensor pixels   imaging.py      scene x PSF
-quality.py      MTF, spread, what an inversion recovers
+quality/        Strehl, MTF, registration, spread, what an inversion recovers
 
 Conventions: arrays (..., H, W), y down the rows; colours R, G, B; sample centres at
 (n - (N - 1) / 2); time dependence exp(-i omega t), so a converging lens is exp(-i k r^2 / 2f)
@@ -18,7 +18,7 @@ from optics.imaging import blur, resize
 from optics.lens import ThinLens
 from optics.masks import FlatMask, Mask, WrappedRelief, ZernikeSurface
 from optics.materials import MATERIALS, Material, material
-from optics.sensor import IMX477_BANDS, Band, Sensor
+from optics.sensor import IMX477_BANDS, Band, Sensor, TableBand
 
 __all__ = [
     "IMX477_BANDS",
@@ -29,6 +29,7 @@ __all__ = [
     "Mask",
     "Material",
     "Sensor",
+    "TableBand",
     "ThinLens",
     "WrappedRelief",
     "ZernikeSurface",
