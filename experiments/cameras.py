@@ -83,7 +83,7 @@ def build_baseline(
     if baseline.mask == "random":
         mask: Mask = _random_mask(settings, diameter)
     else:
-        shortest = min(band.centre - 2 * band.width for band in sensor.bands)
+        shortest = min(band.shortest for band in sensor.bands)
         cell = min(0.98 * shortest * behind / (window * sensor.pitch), diameter / 64)
         mask = FlatMask(aperture_diameter=diameter, cell=cell)
     return build_camera(

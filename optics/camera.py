@@ -113,7 +113,7 @@ class Camera(nn.Module):
         The intensity holds frequencies up to the cut-off D / (lambda z). With this many points
         all that could be mistaken for something else lies beyond the first zero of the pixel.
         """
-        shortest = min(band.centre - 2 * band.width for band in self.sensor.bands)
+        shortest = min(band.shortest for band in self.sensor.bands)
         cutoff = self.aperture_diameter / (shortest * self.sensor_distance)
         return math.ceil(self.sensor.pitch * cutoff + 1)
 
@@ -127,7 +127,7 @@ class Camera(nn.Module):
         """Refuse a window that would show aliases of the spot as if they were light."""
         if self.mask.pixelated:
             return  # repeats of a pixelated mask are its real diffraction orders
-        shortest = min(band.centre - 2 * band.width for band in self.sensor.bands)
+        shortest = min(band.shortest for band in self.sensor.bands)
         period = shortest * self.sensor_distance / self.mask.cell
         if self.window * self.sensor.pitch > period:
             raise ValueError(
