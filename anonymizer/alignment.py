@@ -242,7 +242,7 @@ def warp_area(images: Tensor, matrix: Tensor, shape: tuple[int, int]) -> Tensor:
     Returns
     -------
     Tensor
-        (B, C, *shape); each image's result depends on that image alone.
+        (B, C, H, W) of the output `shape`; each image's result depends on that image alone.
     """
     scale = similarity_scale(matrix.detach())
     if not bool(torch.isfinite(scale).all()):

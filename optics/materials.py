@@ -61,6 +61,7 @@ class Material:
         return sum((b * square / (square - c) for b, c in pairs), start=one).sqrt()
 
 
+#: Materials by name.
 MATERIALS = {
     material.name: material
     for material in (

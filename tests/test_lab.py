@@ -71,13 +71,21 @@ def test_torch_from_pypi_is_a_choice(lab, monkeypatch):
     assert [call[-1] for call in lab.installs] == [".[dev]"]
 
 
+def test_what_the_reference_needs_is_installed_once(lab, monkeypatch):
+    monkeypatch.setattr(lab, "PYTHON", sys.executable)
+    lab.complete("docs", "no_such_module")
+    assert lab.installs == [("-cconstraints.txt", "-e", ".[docs]")]
+    lab.complete("docs", "json")
+    assert len(lab.installs) == 1
+
+
 def test_a_job_is_a_module_with_a_config(lab):
     for folder, name in [("experiments", "glow.py"), ("experiments", "store.py"), ("configs", "x")]:
         (lab.ROOT / folder).mkdir(exist_ok=True)
         (lab.ROOT / folder / name).write_text('"""Let it glow.\n\nMore."""\n')
     (lab.ROOT / "configs" / "glow.yaml").touch()
     assert lab.commands()["glow"] == ("experiments.glow", "Let it glow.")
-    assert sorted(lab.commands()) == ["glow", "test"]
+    assert sorted(lab.commands()) == ["docs", "glow", "test"]
 
 
 @pytest.mark.parametrize(("words", "code"), [([], 0), (["help"], 0), (["nonsense"], 1)])
