@@ -139,7 +139,7 @@ def _index(name: str, about: str, names: list[str], contents: str) -> str:
 def texts() -> dict[str, str]:
     """Every page of the reference by its file name."""
     modules = documented()
-    found = {}
+    found: dict[str, str] = {}
     for name, order in LIBRARIES.items():
         library = importlib.import_module(name)
         members = parts(library, order)

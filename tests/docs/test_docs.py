@@ -9,12 +9,15 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+
+pytestmark = pytest.mark.timeout(300)  # the one build may meet a busy machine
 
 
 def load(name):
@@ -103,6 +106,14 @@ def test_equations_are_mathml(built):
     page = (html / "reference" / "optics.masks.html").read_text("utf-8")
     assert "<mfrac>" in page  # 2 pi / lambda, in the law of the masks
     assert "\\frac" not in page
+
+
+def test_maps_of_files_keep_their_columns(built):
+    _, html = built
+    page = (html / "reference" / "optics.html").read_text("utf-8")
+    shown = re.search(r"<pre>(.*?)</pre>", page, re.DOTALL).group(1)
+    typed = importlib.import_module("optics").__doc__.split("\n\n")[1]
+    assert unescape(re.sub(r"<[^>]+>", "", shown)).strip() == typed.strip()
 
 
 def test_a_new_module_gets_its_place_without_an_edit(pages, tmp_path, monkeypatch):
