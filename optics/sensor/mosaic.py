@@ -55,7 +55,7 @@ def sample_mosaic(image: Tensor, cfa: str) -> Tensor:
 def demosaic_bilinear(mosaic: Tensor, cfa: str) -> Tensor:
     """Fill every colour by normalised bilinear interpolation: (..., H, W) -> (..., 3, H, W).
 
-    At the border the average is over the neighbours there are.
+    What a pixel saw is kept. At the border the average is over the neighbours there are.
     """
     height, width = _check_mosaic(mosaic)
     keep = colour_filters(cfa, (height, width), device=mosaic.device).to(mosaic)
@@ -64,7 +64,9 @@ def demosaic_bilinear(mosaic: Tensor, cfa: str) -> Tensor:
     planes = mosaic.reshape(-1, 1, height, width) * keep
     total = functional.conv2d(planes, kernel, padding=1, groups=3)
     weight = functional.conv2d(keep[None], kernel, padding=1, groups=3)
-    return (total / weight).reshape(*mosaic.shape[:-2], 3, height, width)
+    # green has green neighbours across the corner, which must not blur what was seen
+    filled = torch.where(keep.bool(), planes, total / weight)
+    return filled.reshape(*mosaic.shape[:-2], 3, height, width)
 
 
 # Malvar et al., fig. 2, in eighths. Rows of the kernel are rows of the picture.

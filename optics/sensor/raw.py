@@ -85,7 +85,7 @@ def raw_mean_and_variance(
     light = _seen(sensor, irradiance).clamp(min=0).double() * sensor.white(white_electrons)
     charge = light + sensor.dark_electrons
     gain = sensor.system_gain
-    later = sensor.read_noise**2 + sensor.dsnu**2 + sensor.row_noise**2 + 1 / (12 * gain**2)
+    later = sensor.read_noise**2 + sensor.dsnu**2 + sensor.row_noise**2
     low, high = sensor.limits()
     mean, variance = saturating_moments(
         charge,
@@ -94,6 +94,7 @@ def raw_mean_and_variance(
         later_variance=later,
         low=low,
         high=high,
+        step=1 / gain,
     )
     return (mean * gain + sensor.black_level).to(irradiance), (variance * gain**2).to(irradiance)
 

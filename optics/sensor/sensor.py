@@ -214,9 +214,9 @@ class Sensor:
 
         Notes
         -----
-        The charge is taken as normal, as `expose` itself does above 200 electrons; below, a well
-        that small is not described. Rounding is an even error of one digital number, which holds
-        with half a number of read noise or more.
+        The charge is taken as normal, as `expose` itself does above 200 electrons; a well smaller
+        than that is not described. Rounding is exact to a hundredth of a digital number with half
+        a number of noise or more.
         """
         white = self.white(white_electrons)
         n = self.raw_per_binned().to(irradiance)[:, None, None] * check_count("frames", frames)
@@ -232,9 +232,11 @@ class Sensor:
             light + dark,
             variance * (white * n) ** 2 - rounding,
             full_well=self.full_well * n,
-            later_variance=rounding,
+            # the sum of n roundings: n - 1 as noise, the last one as it is
+            later_variance=rounding * (n - 1) / n,
             low=low * n,
             high=high * n,
+            step=1 / self.system_gain,
         )
         out = (mean - dark) / (white * n)
         return out.to(irradiance), (spread / (white * n) ** 2).to(irradiance)
@@ -342,13 +344,12 @@ class Sensor:
         sqrt(2 / binning); red sits in one kind, blue in the other, green in both.
         """
         if self.binning % 2:
-            mixing = torch.full((self.channels, 1), self.binning**-0.5)
-        elif self.coloured:
-            rows = torch.tensor([[c in self.cfa[k : k + 2] for k in (0, 2)] for c in "RGB"])
-            mixing = rows / rows.sum(1, keepdim=True) * math.sqrt(2 / self.binning)
-        else:
-            mixing = torch.full((self.channels, 2), 0.5 * math.sqrt(2 / self.binning))
-        return mixing.to(like)
+            return like.new_full((self.channels, 1), self.binning**-0.5)
+        if not self.coloured:
+            return like.new_full((self.channels, 2), (2 * self.binning) ** -0.5)
+        rows = torch.tensor([[c in self.cfa[k : k + 2] for k in (0, 2)] for c in "RGB"])
+        share = rows / rows.sum(1, keepdim=True)  # exact: one or one half
+        return share.to(like) * math.sqrt(2 / self.binning)
 
     def check_exposure(self, irradiance: Tensor, generator: Generators) -> None:
         """Refuse light of another shape than (B, channels, H, W), or generators too few."""

@@ -149,6 +149,43 @@ def test_noise_of_a_picture_does_not_depend_on_its_batch():
     assert torch.equal(together[1:2], alone)
 
 
+def first_expose(sensor, irradiance, generators, white, frames):
+    """The measurement as trained cameras know it, before patterns, dark current and rows."""
+    n = sensor.raw_per_binned().to(irradiance)[:, None, None] * frames
+
+    def normal():
+        draws = [
+            torch.randn(irradiance.shape[1:], generator=g, dtype=irradiance.dtype)
+            for g in generators
+        ]
+        return torch.stack(draws)
+
+    mean = irradiance.clamp(min=0) * (white * n)
+    counts = mean + mean.sqrt() * normal()
+    for part, expected, g in zip(counts, mean, generators, strict=True):
+        few = expected < 200
+        if bool(few.any()):
+            part[few] = torch.poisson(expected[few], generator=g)
+    counts = counts + sensor.read_noise * n.sqrt() * normal()
+    value = torch.minimum(counts, sensor.full_well * n) * sensor.system_gain
+    value = value + ((n - 1) / 12).sqrt() * normal()
+    value = value + sensor.black_level * n
+    value = (value + (value.round() - value)).clamp(min=0)  # as straight-through rounding adds
+    value = torch.minimum(value, (2**sensor.bits - 1) * n)
+    return (value - sensor.black_level * n) / (sensor.system_gain * white * n)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("white", "frames"), [(5726.0, 1), (30.0, 1), (100.0, 7)])
+@pytest.mark.parametrize("settings", [{}, {"binning": 2}, {"binning": 3, "bayer": False}])
+def test_without_the_newer_noises_every_bit_is_as_before(settings, white, frames, dtype):
+    scene = torch.rand(3, 3, 11, 14, generator=seeded(), dtype=dtype) * 1.6 - 0.1
+    sensor = Sensor(**settings)
+    ours = sensor.expose(scene, [seeded(k) for k in range(3)], white_electrons=white, frames=frames)
+    first = first_expose(sensor, scene, [seeded(k) for k in range(3)], white, frames)
+    assert torch.equal(ours, first)
+
+
 # --- mosaic -----------------------------------------------------------------------------------
 
 
