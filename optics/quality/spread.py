@@ -47,8 +47,8 @@ def encircled_radius(psf: Tensor, fraction: float = 0.8) -> Tensor:
 
     Notes
     -----
-    A pixel at the rim counts with the share of it that lies inside, to first order of a straight
-    rim, so that the radius changes smoothly; below one pixel it means little.
+    A pixel at the rim counts with the share of it that lies inside, to second order of the
+    rim's curvature, so that the radius changes smoothly; below one pixel it means little.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction = {fraction:g} is outside (0, 1); it is a share of the energy")
@@ -57,6 +57,8 @@ def encircled_radius(psf: Tensor, fraction: float = 0.8) -> Tensor:
     distance = torch.hypot(y, x)
     # extent of a unit square seen along the direction to the centre
     depth = torch.where(distance > 0, (y.abs() + x.abs()) / distance.clamp(min=0.5), 1.0)
+    # a rim that is curved inwards passes the pixel's centre before half of it is inside
+    distance = distance + depth.square() / (24 * distance.clamp(min=0.5))
     energy = psf / psf.sum((-2, -1), keepdim=True)
 
     def surplus(radius: Tensor) -> Tensor:

@@ -111,23 +111,39 @@ def mtf50(
     -------
     Tensor
         (...) [cycles per pixel], infinite if the pixels sample nothing so blurred. Linear between
-        the frequencies tried: 1024 along an axis, 256 over all directions. Differentiable.
+        the frequencies tried: 1024 along an axis, 256 or more over all directions.
+        Differentiable.
     """
     if not 0 < level < 1:
         raise ValueError(f"level = {level:g} is outside (0, 1); 0.5 gives MTF50")
-    steps = 256 if axis == "radial" else 1024
-    frequency = torch.linspace(0, 0.5, steps + 1, dtype=torch.float64)
     if axis == "radial":
-        mtf = radial_mtf(psf, frequency, size=max(2 * steps, *psf.shape[-2:]))
+        frequency, mtf = _all_rings(psf, 2 * math.ceil(max(512, *psf.shape[-2:]) / 2))
     else:
+        frequency = torch.linspace(0, 0.5, 1025, dtype=torch.float64)
         mtf = line_mtf(psf, frequency, axis=axis)
     below = mtf < level
     # the first one is 1 but for rounding, so the one before the first below exists
     after = below.to(torch.uint8).argmax(-1, keepdim=True).clamp(min=1)
     high, low = mtf.gather(-1, after - 1), mtf.gather(-1, after)
     step = (high - low).clamp(min=torch.finfo(mtf.dtype).tiny)
-    found = (frequency.to(mtf)[after - 1] + (high - level) / step * (0.5 / steps)).squeeze(-1)
+    width = 0.5 / (len(frequency) - 1)
+    found = (frequency.to(mtf)[after - 1] + (high - level) / step * width).squeeze(-1)
     return torch.where(below.any(-1), found, torch.full_like(found, math.inf))
+
+
+def _all_rings(psf: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Frequencies k / size up to 0.5 and `radial_mtf` there, all in one pass over the plane."""
+    power = transfer(psf, size)
+    bins = (frequencies(size).to(psf.device) * size).long().clamp(max=size).flatten()
+    count = torch.bincount(bins, minlength=size + 1).to(power)
+    empty = power.new_zeros((*power.shape[:-2], size + 1))
+    total = empty.index_add(-1, bins, power.flatten(-2))
+    # a ring reaches one sample to either side: two bins
+    rings = (total[..., :-1] + total[..., 1:]) / (count[:-1] + count[1:])
+    first = power[..., :1, 0]
+    half = size // 2
+    mtf = (torch.cat([first, rings[..., :half]], -1) / first).sqrt()
+    return torch.arange(half + 1, dtype=torch.float64) / size, mtf
 
 
 def _check_frequency(frequency: Tensor) -> None:
