@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from experiments.scene import FACE_WIDTH
 from experiments.settings import Settings, SettingsError, build
-from optics import Camera, FlatMask, Mask, Sensor, ThinLens, WrappedRelief
+from optics import Camera, FlatMask, Lens, Mask, Sensor, WrappedRelief
+from optics.fabrication import Fabricated, Fabrication
 
 LEARNED = "learned"
 
@@ -52,7 +55,7 @@ def build_camera(settings: Mapping[str, Any], **changes: Any) -> Camera:
         `mask`, `sensor`, `focus_distance` or `window` instead of the described ones.
     """
     described = Settings(settings["camera"], getattr(settings["camera"], "path", "camera"))
-    lens: ThinLens = build(settings["lens"])
+    lens: Lens = build(settings["lens"])
     sensor: Sensor = changes.pop("sensor", None) or build(settings["sensor"])
     mask: Mask = changes.pop("mask", None) or build_mask(settings)
     for key, value in changes.items():
@@ -60,6 +63,36 @@ def build_camera(settings: Mapping[str, Any], **changes: Any) -> Camera:
             described[key] = value
     camera: Camera = build(described, lens=lens, mask=mask, sensor=sensor)
     return camera
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes cameras of one design as a process would: another draw of its errors each time.
+
+    Attributes
+    ----------
+    design : Camera
+        The camera whose mask is designed.
+    made : Camera
+        The same with the mask as made; the design itself where no process is chosen.
+    """
+
+    design: Camera
+    made: Camera
+
+    def draw(self, generator: torch.Generator) -> Camera:
+        """Return the camera with fresh errors; gradients reach the design's parameters."""
+        if isinstance(self.made.mask, Fabricated):
+            self.made.mask.redraw(generator)
+        return self.made
+
+
+def build_maker(design: Camera, settings: Mapping[str, Any]) -> Maker:
+    """Maker of `design` with the process of the group `fabrication`."""
+    fabrication: Fabrication = build(settings["fabrication"])
+    if fabrication == Fabrication():  # nothing ever strays
+        return Maker(design, design)
+    return Maker(design, design.replace(mask=Fabricated(design.mask, fabrication=fabrication)))
 
 
 def build_mask(settings: Mapping[str, Any]) -> Mask:
@@ -75,7 +108,7 @@ def build_baseline(
     diameter = settings["camera"]["aperture_diameter"]
     sensor: Sensor = build(settings["sensor"])
     window = baseline.window or settings["camera"]["window"]
-    lens: ThinLens = build(settings["lens"])
+    lens: Lens = build(settings["lens"])
     behind = lens.image_distance(baseline.focus_distance or settings["camera"]["focus_distance"])
     if baseline.crop_pixels is not None:
         crop = context * FACE_WIDTH * behind / reference

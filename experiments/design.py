@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from anonymizer.recognition import Recognizer
 from experiments.adversary import Attacker, embed_clear, paired_rows
-from experiments.cameras import LEARNED, Baseline, build_baseline, build_camera
+from experiments.cameras import LEARNED, Baseline, build_baseline, build_camera, build_maker
 from experiments.data.crops import FaceCrops
 from experiments.distributed import Processes, distributed, is_first, wait_for_all
 from experiments.evaluation import clear_numbers, evaluate_camera
@@ -144,6 +144,7 @@ class Codesign:
         camera = camera.to(self.processes.device)
         objective = build_objective(self.settings, privacy).to(self.processes.device)
         objective.prepare(camera, power, self.setting.reference)
+        maker = build_maker(camera, self.settings)
         regressor = copy.deepcopy(self.clear)
         if start is not None:
             regressor.load_state_dict(self.regressor(start).state_dict())
@@ -154,9 +155,9 @@ class Codesign:
             first = next(iter(self.pool.values()))
             attacker = self.enrolled(first, crops)
         if start is None and objective.shapes_mask_alone and self.shaping.steps:
-            stage = mask_stage(camera, objective, self.shaping, self.setting, name=f"{name}_mask")
+            stage = mask_stage(maker, objective, self.shaping, self.setting, name=f"{name}_mask")
             self.fit(stage, self.shaping.steps)
-        design = Design(camera, regressor, start_average(regressor), objective, attacker)
+        design = Design(maker, regressor, start_average(regressor), objective, attacker)
         stage = joint_stage(design, crops, plan, self.shaping, self.setting, name=name)
         self.fit(stage, plan.steps)
         average = design.average.module
@@ -356,7 +357,7 @@ def build_setting(settings: Mapping[str, Any], processes: Processes) -> Setting:
         nearest=settings["nearest"],
         farthest=settings["farthest"],
         reference=settings["reference_distance"],
-        field=math.tan(settings["field"]),
+        field=math.tan(settings["half_field"]),
         seed=settings["seed"],
         processes=processes,
     )

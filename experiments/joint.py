@@ -11,13 +11,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from anonymizer.regressors import Heatmaps
 from experiments.adversary import Attacker, measure_identity
+from experiments.cameras import Maker
 from experiments.checkpoints import Stateful, TrainingState
 from experiments.data.crops import FaceCrops
 from experiments.objectives import HeatmapTerm, MaskView, Objective, StepView
 from experiments.scene import generator_for, network_view, observe
 from experiments.stages import JointSchedule, MaskSchedule, Setting, shuffled, warm_cosine
 from experiments.training import Stage, autocast, descend, moving_average
-from optics import Camera
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Design:
 
     Attributes
     ----------
-    camera : Camera
-        Its mask is learned.
+    maker : Maker
+        Makes the camera whose mask is learned, with the errors of its process.
     regressor : nn.Module
         Landmark network.
     average : nn.Module
@@ -38,7 +38,7 @@ class Design:
         Identity adversary, enrolled with the training pictures in their order.
     """
 
-    camera: Camera
+    maker: Maker
     regressor: nn.Module
     average: AveragedModel
     objective: Objective
@@ -46,20 +46,22 @@ class Design:
 
 
 def mask_stage(
-    camera: Camera, objective: Objective, plan: MaskSchedule, setting: Setting, *, name: str
+    maker: Maker, objective: Objective, plan: MaskSchedule, setting: Setting, *, name: str
 ) -> Stage:
     """Stage `name`: shape the mask alone, by the terms that need no picture.
 
     Half of the steps are at the reference distance, the others anywhere in the range. Finding
     the spot first and teaching the networks afterwards beats starting both at once.
     """
-    optimizer = torch.optim.Adam(plan.groups(camera), betas=(0.9, 0.99))
+    mask = maker.design.mask
+    optimizer = torch.optim.Adam(plan.groups(maker.design), betas=(0.9, 0.99))
     scheduler = LambdaLR(optimizer, lambda step: warm_cosine(step, plan.steps))
 
     def step(done: int) -> Mapping[str, Tensor]:
         draw = generator_for(setting.seed, name, done)
         distance = setting.distance(draw) if done % 2 else setting.reference
         field = setting.field_point(draw)
+        camera = maker.draw(draw)
         psf = camera.psf([distance], fields=[field], nodes=plan.nodes, generator=draw)[0, 0]
         terms = objective.of_mask(MaskView(camera, psf))
         total = torch.stack([value.to(torch.float32) for value in terms.values()]).sum()
@@ -68,7 +70,7 @@ def mask_stage(
         return {"total": total, **terms}
 
     others: dict[str, Stateful] = {"optimizer": optimizer, "scheduler": scheduler}
-    return Stage(name, step, TrainingState({"mask": camera.mask}, others))
+    return Stage(name, step, TrainingState({"mask": mask}, others))
 
 
 def joint_stage(
@@ -86,10 +88,10 @@ def joint_stage(
     whole objective; then the adversary's own descents on the same measurement, without the
     mask's gradient.
     """
-    camera, attacker, objective = design.camera, design.attacker, design.objective
+    maker, attacker, objective = design.maker, design.attacker, design.objective
     batches = shuffled(len(crops), plan, setting, name)
     networks = {"params": list(design.regressor.parameters()), "lr": plan.learning_rate}
-    optimizer = torch.optim.Adam([*pace.groups(camera, plan.mask_scale), networks])
+    optimizer = torch.optim.Adam([*pace.groups(maker.design, plan.mask_scale), networks])
     scheduler = LambdaLR(optimizer, plan.pace)
     others: dict[str, Stateful] = {
         "optimizer": optimizer,
@@ -97,7 +99,7 @@ def joint_stage(
         "batches": batches,
     }
     modules = {
-        "mask": camera.mask,
+        "mask": maker.design.mask,
         "regressor": design.regressor,
         "average": design.average,
     }
@@ -112,6 +114,7 @@ def joint_stage(
         distance = setting.distance(draw)
         batch = setting.batch(crops, batches.next(), name, done)
         field = [setting.field_point(draw)]
+        camera = maker.draw(draw)
         moves = (done + 1) % pace.every == 0
         with torch.set_grad_enabled(moves):
             nodes = pace.nodes if moves else 1

@@ -8,15 +8,23 @@ lies at the sensor distance times it; its PSF is centred there.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from optics.grids import coordinates, disc_coverage
-from optics.lens import ThinLens
+from optics.lenses import Lens
 from optics.masks.base import Mask
 from optics.propagation import cis, relief_spots
+from optics.pupils import (
+    Place,
+    cross_gap,
+    layered_phasor,
+    pupil_intensity,
+    symmetric_intensity,
+)
 from optics.sensor import Sensor
 from optics.units import check_count, check_length
 
@@ -36,7 +44,7 @@ class Camera(nn.Module):
     ----------
     aperture_diameter : float
         Clear diameter of the circular stop [m].
-    lens : ThinLens
+    lens : Lens
         The lens behind the mask.
     mask : Mask
         Phase mask in the plane of the stop; must cover it.
@@ -50,6 +58,8 @@ class Camera(nn.Module):
         Wavelengths per colour channel, 3 or more.
     double : bool, default False
         Compute in complex128 instead of complex64.
+    gap : float
+        Distance from the mask, with the stop, to the lens behind it [m].
     budget : int
         Memory for the fields behind the pixels [bytes]; larger stacks are computed in parts,
         and in training those parts are computed again for their gradient.
@@ -59,6 +69,8 @@ class Camera(nn.Module):
     A mask under oblique light delays by :math:`h (\sqrt{n^2 - s^2} - \sqrt{1 - s^2})`, s the
     sine of the chief ray (thin element). Aberrations, vignetting and their change over the field
     come from the lens. The fall of the illumination towards the corners (cos^4) is not included.
+    Across a gap light goes by the angular spectrum, of the directions up to half a turn per cell;
+    object distances are counted from the mask.
 
     Light that lands outside the window is lost to the simulation: the PSF then sums to less
     than 1, and `optics.quality.energy_inside` says by how much.
@@ -70,13 +82,14 @@ class Camera(nn.Module):
         self,
         *,
         aperture_diameter: float,
-        lens: ThinLens,
+        lens: Lens,
         mask: Mask,
         sensor: Sensor,
         focus_distance: float,
         window: int = 127,
         nodes: int = 5,
         double: bool = False,
+        gap: float = 0.0,
         budget: int = 2**30,
     ) -> None:
         super().__init__()
@@ -90,6 +103,12 @@ class Camera(nn.Module):
         self.nodes = check_count("nodes", nodes, 3)
         self.dtype = torch.float64 if double else torch.float32
         self.budget = check_count("budget", budget)
+        if not 0 <= gap < self.lens.focal_length:
+            raise ValueError(
+                f"gap = {gap:g} m: the lens stands behind the mask, nearer than its focal length "
+                f"{self.lens.focal_length:g} m; give 0 to below that"
+            )
+        self.gap = float(gap)
         if mask.samples * mask.cell < aperture_diameter * (1 - 1e-9):
             raise ValueError(
                 f"mask is {mask.samples * mask.cell:g} m wide, aperture_diameter = "
@@ -100,6 +119,22 @@ class Camera(nn.Module):
             "aperture", disc_coverage(shape, mask.cell, aperture_diameter), persistent=False
         )
         self._check_window()
+
+    def replace(self, **changes: Any) -> "Camera":
+        """Return the same camera with some constructor arguments changed; parts are shared."""
+        own: dict[str, Any] = {
+            "aperture_diameter": self.aperture_diameter,
+            "lens": self.lens,
+            "mask": self.mask,
+            "sensor": self.sensor,
+            "focus_distance": self.focus_distance,
+            "window": self.window,
+            "nodes": self.nodes,
+            "double": self.dtype == torch.float64,
+            "gap": self.gap,
+            "budget": self.budget,
+        }
+        return Camera(**own | changes).to(self.aperture.device)
 
     def image_size(self, object_size: float, object_distance: float) -> float:
         """Size on the sensor of something `object_size` [m] large, in binned pixels."""
@@ -184,13 +219,13 @@ class Camera(nn.Module):
         wave = wavelength.to("cpu", torch.float64)
         curvature = torch.stack([self.defocus(d, wave) for d in object_distances])
         self._check_defocus(curvature, wave)
-        height = self.mask.height()
+        layers = self.mask.layers(wave)
         stack = []
         for field in fields:
             rows = []
-            for part in self._parts(len(object_distances), field, len(wave)):
+            for part in self._parts(len(object_distances), len(wave)):
                 some = list(object_distances[part])
-                arguments = (height, wave, curvature[part], some, field)
+                arguments = (layers, wave, curvature[part], some, field)
                 if self._exceeds_budget(len(fields) * len(object_distances) * len(wave)):
                     rows.append(checkpoint(self._pixels, *arguments, use_reentrant=False))
                 else:
@@ -199,10 +234,10 @@ class Camera(nn.Module):
         energy = float(self.aperture.square().sum()) * self.mask.cell**2
         return torch.stack(stack) / energy
 
-    def _parts(self, depths: int, field: tuple[float, float], waves: int) -> list[slice]:
+    def _parts(self, depths: int, waves: int) -> list[slice]:
         """Depths that are computed together: one mask phasor serves them all."""
         each = max(1, self.budget // (self._plane_bytes * waves))
-        if self.lens.changes_with_depth:
+        if self.lens.changes_with_depth or self.gap:
             each = 1
         return [slice(first, first + each) for first in range(0, depths, each)]
 
@@ -215,33 +250,9 @@ class Camera(nn.Module):
     def _exceeds_budget(self, planes: int) -> bool:
         return torch.is_grad_enabled() and planes * self._plane_bytes > self.budget
 
-    def _amplitude(
-        self, wave: Tensor, object_distance: float, field: tuple[float, float]
-    ) -> Tensor:
-        """Stop, transmission and wavefront of the lens: real (N, N) or complex (W, N, N)."""
-        amplitude = self.aperture
-        x = coordinates(self.mask.samples, self.mask.cell, device=amplitude.device)
-        y, x = x[:, None], x[None, :]
-        passed = self.lens.transmission(y, x, field=field)
-        if passed is not None:
-            amplitude = amplitude * passed
-        opd = self.lens.opd(
-            y,
-            x,
-            wave.to(amplitude.device),
-            field=field,
-            object_distance=object_distance,
-            sensor_distance=self.sensor_distance,
-        )
-        if opd is None:
-            return amplitude.to(self.dtype)
-        turns = opd / wave.to(opd.device)[:, None, None]
-        phasor = cis(2 * math.pi * (turns - turns.detach().round()).to(self.dtype))
-        return phasor * amplitude.to(self.dtype)
-
     def _pixels(
         self,
-        height: Tensor,
+        layers: list[tuple[Tensor, Tensor]],
         wave: Tensor,
         curvature: Tensor,
         object_distances: list[float],
@@ -249,22 +260,74 @@ class Camera(nn.Module):
     ) -> Tensor:
         """Energy on every binned pixel (D, W, window, window)."""
         parts = self.subsamples
+        count = self.window * parts + 2  # one beyond each side, see _pixel_sums
         pitch = self.sensor.pitch / parts
-        points = self.window * parts + 2  # one beyond each side, see _pixel_sums
-        rates = self.mask.turns_per_metre(wave) * self.mask.obliquity(wave, _sine(field))
-        intensity = relief_spots(
-            height,
-            turns_per_metre=rates,
-            amplitude=self._amplitude(wave, object_distances[0], field),
-            spacing=self.mask.cell,
-            wavelength=wave,
-            distance=self.sensor_distance,
-            points=(points, points),
-            pitch=pitch,
-            curvature=curvature,
-        )
+        place = Place(wave, self.sensor_distance, (count, count), pitch)
+        lens = self._lens_factor(wave, object_distances[0], field, self.mask.samples)
+        if self.mask.radial and lens is None and not self.gap and field == (0.0, 0.0):
+            intensity = symmetric_intensity(self.mask, self.aperture_diameter, place, curvature)
+        else:
+            oblique = self.mask.obliquity(wave, _sine(field)) if any(field) else 1.0
+            tilted = [(height, rate * oblique) for height, rate in layers]
+            if self.gap:
+                large = self._samples_behind_gap(wave)
+                lens = self._lens_factor(wave, object_distances[0], field, large)
+                pupil = cross_gap(
+                    layered_phasor(tilted, self.aperture.to(self.dtype)),
+                    spacing=self.mask.cell,
+                    wavelength=wave,
+                    gap=self.gap,
+                    samples=large,
+                    vergence=1 / object_distances[0],
+                )
+                rest = curvature - 1 / object_distances[0]
+                intensity = pupil_intensity(pupil, lens, self.mask.cell, place, rest)
+            elif len(tilted) > 1:
+                pupil = layered_phasor(tilted, self.aperture.to(self.dtype))
+                intensity = pupil_intensity(pupil, lens, self.mask.cell, place, curvature)
+            else:
+                amplitude = self.aperture.to(self.dtype)
+                intensity = relief_spots(
+                    tilted[0][0],
+                    turns_per_metre=tilted[0][1],
+                    amplitude=amplitude if lens is None else amplitude * lens,
+                    spacing=self.mask.cell,
+                    wavelength=wave,
+                    distance=self.sensor_distance,
+                    points=place.points,
+                    pitch=pitch,
+                    curvature=curvature,
+                )
         sums = self._pixel_sums(wave).to(intensity)
         return sums.mT @ (intensity @ sums) * pitch**2
+
+    def _samples_behind_gap(self, wave: Tensor) -> int:
+        """Count the samples across the lens: the stop and the steepest light its cells can send."""
+        steepest = min(0.9, float(wave.max()) / (2 * self.mask.cell))
+        reach = self.gap * steepest / math.sqrt(1 - steepest**2)
+        return self.mask.samples + 2 * math.ceil(reach / self.mask.cell)
+
+    def _lens_factor(
+        self, wave: Tensor, object_distance: float, field: tuple[float, float], samples: int
+    ) -> Tensor | None:
+        """Transmission and wavefront of the lens: (1, N, N) or complex (W, N, N); None is 1."""
+        line = coordinates(samples, self.mask.cell, device=self.aperture.device)
+        # the beam of a field point crosses the lens beside its centre
+        y, x = line[:, None] + self.gap * field[0], line[None, :] + self.gap * field[1]
+        passed = self.lens.transmission(y, x, field=field)
+        opd = self.lens.opd(
+            y,
+            x,
+            wave.to(y.device),
+            field=field,
+            object_distance=object_distance,
+            sensor_distance=self.sensor_distance,
+        )
+        if opd is None:
+            return None if passed is None else passed[None].to(self.dtype)
+        turns = opd / wave.to(opd.device)[:, None, None]
+        phasor = cis(2 * math.pi * (turns - turns.detach().round()).to(self.dtype))
+        return phasor if passed is None else phasor * passed.to(self.dtype)
 
     def _pixel_sums(self, wave: Tensor) -> Tensor:
         """Weights of the points behind the pixels of one axis, float64 (1 or W, points, window).

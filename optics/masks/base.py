@@ -35,9 +35,13 @@ class Mask(nn.Module, ABC):
         True if the surface is flat within each cell, so that its spectrum carries the sinc of
         the cell and orders beyond the first are real; False if samples stand for a smooth
         surface and anything beyond half the sampling frequency would be an alias.
+    radial : bool
+        True if the surface is rotationally symmetric and has the methods of
+        `optics.RadialSurface`, so that its light on the axis is computed in one dimension.
     """
 
     pixelated: bool = False
+    radial: bool = False
 
     def __init__(
         self, samples: int, cell: float, *, material_name: str, design_wavelength: float
@@ -63,9 +67,13 @@ class Mask(nn.Module, ABC):
         """Surface height (samples, samples), float64, within the limits of the process [m]."""
 
     def turns_per_metre(self, wavelength: Tensor) -> Tensor:
-        """Return the turns of phase per metre of height, float64 (W,), per `wavelength` (W,) [m]."""
+        """Return the turns of phase per metre of height at each `wavelength` (W,), float64 (W,)."""
         wave = wavelength.detach().to("cpu", torch.float64)
         return (self.material.index(wave) - 1) / wave
+
+    def layers(self, wavelength: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Pairs of height (samples, samples) [m] and turns per metre (W,), one per material."""
+        return [(self.height(), self.turns_per_metre(wavelength))]
 
     def obliquity(self, wavelength: Tensor, sine: float) -> Tensor:
         r"""Delay under oblique light relative to that along the axis, float64 (W,).

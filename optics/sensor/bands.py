@@ -35,6 +35,9 @@ class SpectralResponse(Protocol):
     def longest(self) -> float:
         """No node or draw is above it [m]."""
 
+    def shifted(self, by: float) -> "SpectralResponse":
+        """Return the response moved by `by` [m] towards longer wavelengths."""
+
     def nodes(self, count: int) -> tuple[Tensor, Tensor]:
         """`count` wavelengths [m] and their weights (sum 1), float64 on the CPU."""
 
@@ -81,6 +84,10 @@ class Band:
         offset = ((torch.arange(count, dtype=torch.float64) + 0.5) / count * 2 - 1) * 2
         weight = torch.exp(-(offset**2) / 2)
         return self.centre + self.width * offset, weight / weight.sum()
+
+    def shifted(self, by: float) -> "Band":
+        """Return the response moved by `by` [m] towards longer wavelengths."""
+        return Band(self.centre + by, self.width)
 
     def draw(self, generator: torch.Generator, count: int = 1) -> Tensor:
         """Random wavelengths from the response, cut at +-2 standard deviations (count,) [m].
@@ -163,6 +170,10 @@ class TableBand:
         """Wavelength above which the response is zero [m]."""
         last = max(i for i, value in enumerate(self.values) if value > 0)
         return self.wavelengths[min(last + 1, len(self.wavelengths) - 1)]
+
+    def shifted(self, by: float) -> "TableBand":
+        """Return the response moved by `by` [m] towards longer wavelengths."""
+        return TableBand([wave + by for wave in self.wavelengths], self.values)
 
     def nodes(self, count: int) -> tuple[Tensor, Tensor]:
         """`count` wavelengths [m] and equal weights (sum 1), float64.

@@ -167,3 +167,23 @@ def test_the_trade_off_and_the_report_are_made(tmp_path):
     assert point["weight"] == 0.5
     assert 0 <= point["reid_auc_offtheshelf"] <= 1
     assert (tmp_path / "whole/report.html").stat().st_size > 100_000
+
+
+@pytest.mark.slow
+def test_the_tolerances_of_a_finished_run_are_analysed(finished_run):
+    """`./lab test -m slow tests/experiments/test_codesign.py`, half a minute."""
+    from tests.experiments import tiny_codesign
+
+    words = [f"run={finished_run}", "draws=4", "draws_alone=2", "draws_per_scale=2", "pictures=2"]
+    words += ["scales=[1.0]", "cache=cache", "device=cpu", "hydra.run.dir=tolerance"]
+    place = finished_run.parent
+    shutil.rmtree(place / "tolerance", ignore_errors=True)
+    process = start(tiny_codesign.run_tolerance, place, words)
+    process.join(100)
+    assert process.exitcode == 0
+    metrics = read_json(place / "tolerance/metrics.json")
+    for name in ("bits", "landmark_mtf", "energy_inside", "spread", "departure", "landmark_nme"):
+        assert 0 <= metrics[f"{name}/yield_1"] <= 1
+        assert metrics[f"{name}/std"] > 0
+        assert metrics[f"{name}/etch_scale/alone"] > 0
+    assert (place / "tolerance/report.html").stat().st_size > 50_000

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from experiments.cameras import Maker
 from experiments.joint import mask_stage
 from experiments.objectives import (
     HeatmapTerm,
@@ -354,7 +355,7 @@ def test_the_mask_stage_lowers_what_inversion_recovers(power):
     objective.prepare(camera, power, REFERENCE)
     before = inversion(camera, power, frames=1)
     plan = MaskSchedule(steps=30, height_rate=2e-2, spread_rate=2e-2, nodes=2)
-    stage = mask_stage(camera, objective, plan, tiny_setting(), name="joint_mask")
+    stage = mask_stage(Maker(camera, camera), objective, plan, tiny_setting(), name="joint_mask")
     for step in range(plan.steps):
         stage.step(step)
     after = inversion(camera, power, frames=1)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from experiments.adversary import Attacker, embed_clear
+from experiments.cameras import Maker
 from experiments.joint import Design, joint_stage, mask_stage, start_average
 from experiments.objectives import (
     HeatmapTerm,
@@ -65,7 +66,9 @@ def joint(every=2, steps=8, crops=None):
     objective = Objective(terms=terms)
     power = ScenePower.measure(load_scenes(crops, range(len(crops))))
     objective.prepare(camera, power, REFERENCE)
-    design = Design(camera, regressor, start_average(regressor), objective, enrolled(crops))
+    design = Design(
+        Maker(camera, camera), regressor, start_average(regressor), objective, enrolled(crops)
+    )
     plan = JointSchedule(steps=steps, batch=4, learning_rate=1e-3)
     pace = MaskSchedule(steps=0, nodes=1, every=every)
     return design, joint_stage(design, crops, plan, pace, tiny_setting(), name="joint")
@@ -110,11 +113,11 @@ def test_a_step_depends_on_its_number_alone():
 
 def test_the_mask_rests_between_its_moves():
     design, stage = joint(every=3)
-    before = weights(design.camera.mask)
+    before = weights(design.maker.design.mask)
     moved = []
     for step in range(6):
         terms = stage.step(step)
-        now = weights(design.camera.mask)
+        now = weights(design.maker.design.mask)
         moved.append(not torch.equal(now, before))
         assert ("inversion" in terms) == moved[-1]
         before = now
@@ -142,7 +145,8 @@ def test_adversary_steps_are_beside_the_mask():
     """The adversary's own descents leave no gradient on the mask."""
     design, stage = joint(every=100)
     stage.step(0)
-    assert all(p.grad is None or p.grad.abs().max() == 0 for p in design.camera.mask.parameters())
+    parameters = design.maker.design.mask.parameters()
+    assert all(p.grad is None or p.grad.abs().max() == 0 for p in parameters)
 
 
 def test_the_mask_stage_needs_no_picture_and_alternates_distances(monkeypatch):
@@ -156,7 +160,7 @@ def test_the_mask_stage_needs_no_picture_and_alternates_distances(monkeypatch):
 
     monkeypatch.setattr(camera, "psf", psf)
     plan = MaskSchedule(steps=6, nodes=1)
-    stage = mask_stage(camera, objective, plan, tiny_setting(), name="m")
+    stage = mask_stage(Maker(camera, camera), objective, plan, tiny_setting(), name="m")
     for step in range(6):
         stage.step(step)
     assert asked[0::2] == [REFERENCE] * 3

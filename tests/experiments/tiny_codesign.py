@@ -12,7 +12,7 @@ from tqdm import tqdm
 from anonymizer.alignment import CANONICAL68
 from anonymizer.recognition import Recognizer
 from anonymizer.regressors import CompactRegressor
-from experiments import codesign
+from experiments import codesign, tolerance
 from experiments.data.crops import FaceCrops
 from experiments.distributed import Processes
 from experiments.launch import run_job
@@ -95,6 +95,15 @@ def run_with_report(folder: Path, arguments: list[str]) -> None:
     tqdm.set_lock(threading.RLock())  # its own lock would be left behind
     os.chdir(folder)
     run_job("codesign", codesign.main, check=codesign.check, arguments=arguments)
+
+
+def run_tolerance(folder: Path, arguments: list[str]) -> None:
+    """Run the tolerance job."""
+    os.fsync = lambda handle: None
+    torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())
+    os.chdir(folder)
+    run_job("tolerance", tolerance.main, check=tolerance.check, arguments=arguments)
 
 
 def tiny_camera(*, double: bool = False, **changes) -> Camera:

@@ -8,6 +8,7 @@ import torch
 from anonymizer.regressors import CompactRegressor
 from experiments import scene
 from experiments.adversary import Attacker, embed_clear
+from experiments.cameras import Maker
 from experiments.distributed import distributed
 from experiments.joint import Design, joint_stage, start_average
 from experiments.objectives import (
@@ -60,7 +61,7 @@ def joint_run(folder: Path, steps: int = 3) -> dict[str, torch.Tensor]:
     )
     power = ScenePower.measure(load_scenes(crops, range(len(crops))))
     objective.prepare(camera, power, REFERENCE)
-    design = Design(camera, regressor, start_average(regressor), objective, attacker)
+    design = Design(Maker(camera, camera), regressor, start_average(regressor), objective, attacker)
     plan = JointSchedule(steps=steps, batch=4, learning_rate=1e-3)
     pace = MaskSchedule(steps=0, nodes=1, every=1)
     stage = joint_stage(design, crops, plan, pace, setting, name="joint")
