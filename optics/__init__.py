@@ -3,7 +3,7 @@
 units.py        range checks           grids.py        sample positions, grey stop
 materials.py    dispersion             zernike.py      Noll modes without a stored basis
 propagation.py  pupil -> sensor        masks/          height maps
-lens.py         thin lens              sensor/         electrons, noise, DN
+lenses/         thin, aberrated        sensor/         electrons, noise, DN
 camera.py       PSF on sensor pixels   imaging.py      scene x PSF
 quality/        Strehl, MTF, registration, spread, what an inversion recovers
 
@@ -15,7 +15,16 @@ energy fraction; phases are formed in float64 and reduced before they are rounde
 
 from optics.camera import Camera
 from optics.imaging import blur, resize
-from optics.lens import ThinLens
+from optics.lenses import (
+    Lens,
+    MappedLens,
+    ObjectivePupil,
+    SeidelLens,
+    TabulatedLens,
+    ThinLens,
+    VignettedLens,
+    ZernikeLens,
+)
 from optics.masks import FlatMask, Mask, WrappedRelief, ZernikeSurface
 from optics.materials import MATERIALS, Material, material
 from optics.sensor import IMX477_BANDS, Band, Sensor, TableBand
@@ -26,12 +35,19 @@ __all__ = [
     "Band",
     "Camera",
     "FlatMask",
+    "Lens",
+    "MappedLens",
     "Mask",
     "Material",
+    "ObjectivePupil",
+    "SeidelLens",
     "Sensor",
     "TableBand",
+    "TabulatedLens",
     "ThinLens",
+    "VignettedLens",
     "WrappedRelief",
+    "ZernikeLens",
     "ZernikeSurface",
     "blur",
     "material",

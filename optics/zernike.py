@@ -6,7 +6,8 @@ r"""Zernike surfaces in Noll order, summed without ever storing the basis.
     \end{cases}
 
 has unit RMS over the unit disc (R. J. Noll, J. Opt. Soc. Am. 66, 207 (1976), eqs. 1 to 3);
-m > 0 for even j. The angle runs from +x (columns) towards +y (down the rows).
+m > 0 for even j. The angle runs from +x (columns) towards +y (down the rows). Coefficients in
+ANSI or Fringe order become Noll's by `to_noll`.
 
 The radial part is rho^m times a polynomial in rho^2, equal for all samples of one radius, and
 rho^m exp(i m theta) = (x + i y)^m needs no trigonometry; so a sum over hundreds of modes costs
@@ -33,6 +34,80 @@ def noll_to_nm(j: int) -> tuple[int, int]:
     rest = j - n * (n + 1) // 2 - 1
     m = (rest + 1) // 2 * 2 if n % 2 == 0 else rest // 2 * 2 + 1
     return n, (m if j % 2 == 0 else -m)
+
+
+def nm_to_noll(n: int, m: int) -> int:
+    """Noll index of radial order `n` and signed azimuthal order `m`."""
+    check_count("n", n, 0)
+    if abs(m) > n or (n - m) % 2:
+        raise ValueError(f"m = {m}: with n = {n}, m runs from {-n} to {n} in steps of 2")
+    row = range(n * (n + 1) // 2 + 1, (n + 1) * (n + 2) // 2 + 1)
+    return next(j for j in row if noll_to_nm(j) == (n, m))
+
+
+def ansi_to_nm(j: int) -> tuple[int, int]:
+    """Radial and azimuthal order of ANSI (OSA) index `j`, which starts at 0 (ANSI Z80.28)."""
+    check_count("j", j, 0)
+    n = (math.isqrt(8 * j + 1) - 1) // 2
+    return n, 2 * j - n * (n + 2)
+
+
+def fringe_to_nm(j: int) -> tuple[int, int]:
+    """Radial and azimuthal order of Fringe (University of Arizona) index `j`, 1 to 37.
+
+    The 37th polynomial of this set is the spherical one of order 12, out of the series.
+    """
+    check_count("j", j)
+    if j > 37:
+        raise ValueError(f"j = {j}: the Fringe set has 37 polynomials")
+    if j == 37:
+        return 12, 0
+    half = math.isqrt(j - 1)  # (n + |m|) / 2
+    place = j - half**2 - 1
+    m = half - place // 2
+    return 2 * half - m, (m if place % 2 == 0 else -m)
+
+
+def to_noll(coefficients: Tensor, order: str) -> Tensor:
+    """Noll coefficients of a surface given in another set.
+
+    Parameters
+    ----------
+    coefficients : Tensor
+        Real (..., J), in any unit: RMS contributions for "noll" and "ansi", values at the rim
+        (every radial polynomial is 1 there) for "fringe".
+    order : {"noll", "ansi", "fringe"}
+        Set they belong to; the first is always piston.
+
+    Returns
+    -------
+    Tensor
+        (..., K) RMS contributions of Noll modes 1 to K, in the same unit.
+
+    References
+    ----------
+    Fringe: J. C. Wyant, K. Creath, *Applied Optics and Optical Engineering* XI, ch. 1 (1992);
+    ANSI: L. N. Thibos et al., J. Refract. Surg. 18, S652 (2002).
+    """
+    count = coefficients.shape[-1]
+    if order == "noll":
+        return coefficients
+    if order == "ansi":
+        pairs = [ansi_to_nm(j) for j in range(count)]
+    elif order == "fringe":
+        pairs = [fringe_to_nm(j + 1) for j in range(count)]
+    else:
+        raise ValueError(f"order = {order!r}: use 'noll', 'ansi' or 'fringe'")
+    places = [nm_to_noll(n, m) - 1 for n, m in pairs]
+    scale = [_norm(n, m) if order == "fringe" else 1.0 for n, m in pairs]
+    out = coefficients.new_zeros((*coefficients.shape[:-1], max(places, default=-1) + 1))
+    index = torch.tensor(places, dtype=torch.long, device=out.device)
+    return out.index_add(-1, index, coefficients / coefficients.new_tensor(scale))
+
+
+def _norm(n: int, m: int) -> float:
+    """Ratio of a mode of unit RMS to the one whose radial polynomial is 1 at the rim."""
+    return math.sqrt((n + 1) * (2 if m else 1))
 
 
 @lru_cache(maxsize=8)
@@ -105,7 +180,7 @@ class _Sum(torch.autograd.Function):
                     continue
                 radial = torch.zeros(len(square) + 1, dtype=torch.float64)  # last: outside
                 for place, n in chosen:
-                    norm = math.sqrt((n + 1) * (2 if m else 1))
+                    norm = _norm(n, m)
                     radial[:-1] += weight[place] * norm * rows[(n - m) // 2]
                 out += radial[index] * part
         return out.to(coefficients)
@@ -135,7 +210,7 @@ class _Project(torch.autograd.Function):
                 sums = torch.zeros(len(square) + 1, dtype=torch.float64)
                 sums.index_add_(0, flat, (values * part).flatten())
                 for place, n in chosen:
-                    norm = math.sqrt((n + 1) * (2 if m else 1))
+                    norm = _norm(n, m)
                     out[place] = norm * torch.dot(sums[:-1], rows[(n - m) // 2])
         return out.to(surface)
 
@@ -181,3 +256,72 @@ def zernike_surface(
     check_count("first", first)
     check_count("samples", samples, 2)
     return _apply(_Sum, coefficients, first, samples, extent)
+
+
+def zernike_at(coefficients: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    r"""Sum of Zernike modes at any points, also slightly outside the unit disc.
+
+    Unlike `zernike_surface` it goes on as a polynomial beyond the rim, where samples that the
+    rim cuts have their centres, and works under `torch.func`.
+
+    Parameters
+    ----------
+    coefficients : Tensor
+        Real (..., J), RMS contributions of Noll modes 1 to J in any unit.
+    y, x : Tensor
+        Positions in pupil radii, of shapes that broadcast to (P, Q).
+
+    Returns
+    -------
+    Tensor
+        (..., P, Q), in the unit of `coefficients`.
+    """
+    coefficients = coefficients.to(torch.promote_types(coefficients.dtype, y.dtype))
+    square = y.square() + x.square()
+    # few distinct radii on a symmetric grid: the polynomials are evaluated on these alone
+    radii, index = torch.unique(square, return_inverse=True)
+    power = torch.complex(torch.ones_like(square), torch.zeros_like(square))
+    position, reached = torch.complex(x.expand_as(square), y.expand_as(square)), 0
+    out = coefficients.new_zeros((*coefficients.shape[:-1], *square.shape))
+    groups = _orders(1, coefficients.shape[-1])
+    for m in sorted(groups):
+        for _ in range(m - reached):
+            power = power * position
+        reached = m
+        rows = _radial(m, max(n for _, n, _ in groups[m]), radii)
+        for part, wanted in ((power.real, m), (power.imag, -m))[: 2 if m else 1]:
+            chosen = [(place, n) for place, n, signed in groups[m] if signed == wanted]
+            if chosen:
+                basis = torch.stack([_norm(n, m) * rows[(n - m) // 2] for _, n in chosen])
+                radial = coefficients[..., [place for place, _ in chosen]] @ basis
+                out = out + radial[..., index] * part
+    return out
+
+
+def rotate_zernike(coefficients: Tensor, angle: float) -> Tensor:
+    r"""Noll coefficients of the same surface turned by `angle` from +x towards +y [rad].
+
+    .. math:: \cos m(\theta - \alpha) = \cos m\alpha \cos m\theta + \sin m\alpha \sin m\theta
+
+    Parameters
+    ----------
+    coefficients : Tensor
+        Real (..., J) of Noll modes 1 to J.
+    angle : float
+        Turn [rad].
+
+    Returns
+    -------
+    Tensor
+        (..., J), or (..., J + 1) where the last mode had no partner.
+    """
+    orders = [noll_to_nm(j + 1) for j in range(coefficients.shape[-1] + 1)]
+    last = len(orders) - 1
+    if last and orders[last - 1][1] and orders[last] == (orders[last - 1][0], -orders[last - 1][1]):
+        coefficients = torch.cat([coefficients, torch.zeros_like(coefficients[..., :1])], dim=-1)
+    else:
+        orders = orders[:last]
+    partner = [nm_to_noll(n, -m) - 1 for n, m in orders]
+    cosine = coefficients.new_tensor([math.cos(m * angle) for _, m in orders])
+    sine = coefficients.new_tensor([-math.sin(m * angle) for _, m in orders])
+    return coefficients * cosine + coefficients[..., partner] * sine

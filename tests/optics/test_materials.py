@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from optics.lens import ThinLens
+from optics.lenses.thin import ThinLens
 from optics.materials import MATERIALS, material
 
 D, F, C = 587.5618e-9, 486.1327e-9, 656.2725e-9  # Fraunhofer lines of a glass catalogue
