@@ -5,6 +5,7 @@ materials.py    dispersion             zernike.py      Noll modes without a stor
 propagation.py  pupil -> sensor        masks/          height maps
 lenses/         thin, aberrated        sensor/         electrons, noise, DN
 camera.py       PSF on sensor pixels   imaging.py      scene x PSF
+fabrication/    what the making does to a mask
 quality/        Strehl, MTF, registration, spread, what an inversion recovers
 
 Conventions: arrays (..., H, W), y down the rows; colours R, G, B; sample centres at
@@ -14,6 +15,7 @@ energy fraction; phases are formed in float64 and reduced before they are rounde
 """
 
 from optics.camera import Camera
+from optics.fabrication import Errors, Fabricated, Fabrication
 from optics.imaging import blur, resize
 from optics.lenses import (
     Lens,
@@ -25,21 +27,39 @@ from optics.lenses import (
     VignettedLens,
     ZernikeLens,
 )
-from optics.masks import FlatMask, Mask, WrappedRelief, ZernikeSurface
+from optics.masks import (
+    BSplineSurface,
+    DeformableMirror,
+    FlatMask,
+    Mask,
+    MaskStack,
+    MultilevelRelief,
+    RadialSurface,
+    WrappedRelief,
+    ZernikeSurface,
+)
 from optics.materials import MATERIALS, Material, material
 from optics.sensor import IMX477_BANDS, Band, Sensor, TableBand
 
 __all__ = [
     "IMX477_BANDS",
     "MATERIALS",
+    "BSplineSurface",
     "Band",
     "Camera",
+    "DeformableMirror",
+    "Errors",
+    "Fabricated",
+    "Fabrication",
     "FlatMask",
     "Lens",
     "MappedLens",
     "Mask",
+    "MaskStack",
     "Material",
+    "MultilevelRelief",
     "ObjectivePupil",
+    "RadialSurface",
     "SeidelLens",
     "Sensor",
     "TableBand",

@@ -1,0 +1,187 @@
+"""Multi-level relief: cells whose heights are the few a series of etches can make."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from optics.masks.base import Mask
+from optics.masks.relief import Profile, WrappedRelief
+from optics.units import check_count
+
+Rounding = Literal["straight_through", "annealed"]
+
+#: Steepness of the annealed staircase at the start and at the end of the training.
+STEEPNESS = (1.0, 60.0)
+
+
+class MultilevelRelief(Mask):
+    r"""Square cells on one of L equally spaced heights, wrapped.
+
+    The learned surface is that of `WrappedRelief`, a smooth carrier and a free height per cell. Its
+    height is rounded to the nearest multiple of :math:`h_w / L` and taken modulo the wrap
+    :math:`h_w = p \lambda_0 / (n_0 - 1)`, so level L is level 0 and the relief is at most
+    :math:`h_w (1 - 1 / L)`. A blaze of N levels sends sinc^2(1/N) of the light into its first order
+    (G. J. Swanson, MIT Lincoln Laboratory Tech. Rep. 854 (1989)).
+
+    Parameters
+    ----------
+    aperture_diameter : float
+        Clear diameter to cover [m].
+    cell : float
+        Cell side [m].
+    levels : int
+        Heights over the wrap, a power of two: log2(levels) etches make them.
+    rounding : {"straight_through", "annealed"}
+        How the gradient passes the rounding. "straight_through": heights always on the levels,
+        the gradient is that of the surface before. "annealed": in training the staircase is a
+        smooth one that `anneal` makes steeper; heights lie on the levels in evaluation only.
+    max_height : float
+        Deepest relief of the process [m].
+    max_aspect : float
+        Largest ratio of relief to cell side the process can hold.
+    material : str
+        Mask material.
+    design_wavelength : float
+        Wavelength whose multiple the wrap is [m].
+    profile, spread, cut, seed
+        Carrier at the start, as for `WrappedRelief`.
+
+    References
+    ----------
+    Y. Bengio, N. Leonard, A. Courville, arXiv:1308.3432 (2013): straight-through
+    estimator.
+    """
+
+    pixelated = True
+    carrier: Tensor
+    steepness: Tensor
+
+    def __init__(
+        self,
+        *,
+        aperture_diameter: float,
+        cell: float,
+        levels: int = 8,
+        rounding: Rounding = "straight_through",
+        max_height: float = 1.2e-6,
+        max_aspect: float = 2.0,
+        material: str = "fused_silica",
+        design_wavelength: float = 540e-9,
+        profile: Profile = "gaussian",
+        spread: float = 11e-3,
+        cut: float = 3.0,
+        seed: int = 0,
+    ) -> None:
+        smooth = WrappedRelief(
+            aperture_diameter=aperture_diameter,
+            cell=cell,
+            max_height=max_height,
+            max_aspect=max_aspect,
+            material=material,
+            design_wavelength=design_wavelength,
+            profile=profile,
+            spread=spread,
+            cut=cut,
+            seed=seed,
+        )
+        super().__init__(
+            smooth.samples, cell, material_name=material, design_wavelength=design_wavelength
+        )
+        self.levels = check_levels(levels)
+        if rounding not in ("straight_through", "annealed"):
+            raise ValueError(f"rounding = {rounding!r}, expected 'straight_through' or 'annealed'")
+        self.rounding = rounding
+        self.orders, self.max_height = smooth.orders, smooth.max_height
+        self.max_spread = smooth.max_spread
+        self.register_buffer("carrier", smooth.carrier, persistent=False)
+        self.register_buffer("steepness", torch.tensor(STEEPNESS[0], dtype=torch.float64))
+        self.log_spread, self.turns = smooth.log_spread, smooth.turns
+
+    @property
+    def level_height(self) -> float:
+        """Height of one level above the one below [m]."""
+        return self.orders * self.turn_height / self.levels
+
+    @property
+    def spread(self) -> float:
+        """Present standard deviation of the carrier's spot [rad]."""
+        return float(self.log_spread.detach().exp())
+
+    @torch.no_grad()
+    def anneal(self, share: float) -> None:
+        """Set the staircase's steepness for a `share` (0 to 1) of the training that is done.
+
+        It grows geometrically. Without effect on "straight_through".
+        """
+        if not 0 <= share <= 1:
+            raise ValueError(f"share = {share:g} is outside [0, 1]; it is the part of the training")
+        first, last = STEEPNESS
+        self.steepness.fill_(first * (last / first) ** share)
+
+    def surface(self) -> Tensor:
+        """Height before rounding and wrapping (samples, samples), float64 [m]."""
+        smooth = self.log_spread.exp() * self.carrier / self.index_step
+        return smooth + self.turns.to(torch.float64) * self.turn_height
+
+    def level(self) -> Tensor:
+        """Level of every cell (samples, samples), int64, 0 to `levels` - 1."""
+        steps = self.surface().detach() / self.level_height
+        return steps.round().remainder(self.levels).long()
+
+    def height(self) -> Tensor:
+        """Height (samples, samples), float64, on the levels unless an annealed mask trains [m]."""
+        steps = self.surface() / self.level_height
+        if self.rounding == "annealed" and self.training:
+            return soft_round(steps, self.steepness).remainder(self.levels) * self.level_height
+        # exactly the level's number, with the gradient of the surface before
+        return (self.level() + (steps - steps.detach())) * self.level_height
+
+    def excess(self) -> Tensor:
+        r"""Mean squared rate of change of the free heights, and overstep of the spread.
+
+        In turns^2 per cell, plus the square of the spread's relative overstep, as for
+        `WrappedRelief`; levels and relief hold by construction.
+        """
+        step = [torch.diff(self.turns, dim=d).square().mean() for d in (0, 1)]
+        beyond = (self.log_spread.exp() / self.max_spread - 1).clamp(min=0).square()
+        return (step[0] + step[1]).to(torch.float64) + beyond
+
+
+def check_levels(levels: int) -> int:
+    """Return `levels`, or raise if it is not a power of two of at least 2."""
+    count = check_count("levels", levels, 2)
+    if count & (count - 1):
+        below = 2 ** (count.bit_length() - 1)
+        raise ValueError(f"levels = {levels}: n etches make 2^n levels; use {below} or {2 * below}")
+    return count
+
+
+def soft_round(steps: Tensor, steepness: Tensor) -> Tensor:
+    r"""Smooth staircase through the half-way points and the whole numbers.
+
+    .. math:: \lfloor x \rfloor + \frac12 + \frac{\tanh(b (x - \lfloor x \rfloor - \frac12))}
+              {2 \tanh(b / 2)}
+
+    with the steepness b: the straight line for b -> 0, rounding for b -> infinity (soft rounding:
+    E. Agustsson, L. Theis, NeurIPS 2020).
+
+    Parameters
+    ----------
+    steps : Tensor
+        Real (...).
+    steepness : Tensor
+        Scalar b above zero.
+    """
+    below = steps.detach().floor()
+    rise = torch.tanh(steepness * (steps - below - 0.5)) / torch.tanh(steepness / 2)
+    return below + 0.5 + rise / 2
+
+
+def split_levels(level: Tensor, levels: int) -> Tensor:
+    """Binary etch masks (log2(levels), ...) float64, of weights 1, 2, 4, ..., of whole `level`."""
+    count = round(math.log2(check_levels(levels)))
+    weight = 2 ** torch.arange(count, device=level.device)
+    bits = level[None] // weight.reshape(-1, *[1] * level.ndim) % 2
+    return bits.to(torch.float64)

@@ -1,0 +1,134 @@
+"""Rotationally symmetric surface: a profile over the radius."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from optics.masks.base import Mask, cells_across
+from optics.masks.bspline import spline_weights
+from optics.propagation import cis
+from optics.propagation.hankel import radial_nodes
+from optics.units import check_count, check_length, check_positive
+
+
+class RadialSurface(Mask):
+    r"""Smooth surface :math:`h(r)` by a cubic B-spline over the radius, as a lathe makes it.
+
+    The spline is even in the radius, so the surface has two continuous derivatives on the axis
+    too. Beyond the clear radius it stays at its rim height. Relief and slope keep the limits of the
+    process by scaling the whole profile, differentiably; they are taken on the control values,
+    which bound the profile everywhere.
+
+    A symmetric pupil needs one dimension only: `radial_nodes` and `radial_phasor` feed
+    `optics.propagation.hankel.radial_spots`. `height` is the same surface on the grid, for
+    everything else and for the file that is made.
+
+    Parameters
+    ----------
+    aperture_diameter : float
+        Clear diameter to cover [m].
+    cell : float
+        Sample spacing of the surface on the grid [m].
+    controls : int
+        Control values from the axis to the rim, 3 or more.
+    max_height : float
+        Largest peak-to-valley relief [m].
+    max_slope : float
+        Steepest surface slope the process can make (rise over run). `slope_limit` is this or
+        what the cells sample, 0.7 of a half-wave per cell at the design wavelength, whichever is
+        less: beyond it the simulated PSF would hold aliases.
+    material : str
+        Mask material.
+    design_wavelength : float
+        Vacuum wavelength for which the mask is drawn [m].
+    start_rms : float
+        RMS of the random initial control values [m].
+    seed : int
+        Seed of the initial control values.
+
+    Attributes
+    ----------
+    radial : bool
+        Says that the one-dimensional path may be taken.
+    """
+
+    radial = True
+
+    def __init__(
+        self,
+        *,
+        aperture_diameter: float,
+        cell: float,
+        controls: int = 64,
+        max_height: float = 60e-6,
+        max_slope: float = 0.3,
+        material: str = "pmma",
+        design_wavelength: float = 540e-9,
+        start_rms: float = 5e-6,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            cells_across(aperture_diameter, cell),
+            cell,
+            material_name=material,
+            design_wavelength=design_wavelength,
+        )
+        self.controls = check_count("controls", controls, 3)
+        self.max_height = check_length("max_height", max_height)
+        self.max_slope = check_positive("max_slope", max_slope)
+        check_positive("start_rms", start_rms, "m")
+        self.clear_radius = aperture_diameter / 2
+        self.step = self.clear_radius / (controls - 2)  # the last control value lies beyond
+        self.slope_limit = min(self.max_slope, 0.7 * self.turn_height / (2 * cell))
+        draw = torch.randn(controls, generator=torch.Generator().manual_seed(seed))
+        start = draw.to(torch.float64) * (start_rms / self.turn_height)
+        self.coefficients = nn.Parameter(start)  # [turns]
+
+    def _control(self) -> Tensor:
+        """Control values within the limits of the process, the lowest at zero [m]."""
+        control = self.coefficients.to(torch.float64) * self.turn_height
+        scale = torch.stack(self._overshoot()).max().clamp(min=1)
+        return (control - control.min()) / scale
+
+    def _overshoot(self) -> tuple[Tensor, Tensor]:
+        """Bounds of relief and slope over their limits; both at most 1 when it can be made."""
+        control = self.coefficients.to(torch.float64) * self.turn_height
+        relief = (control.max() - control.min()) / self.max_height
+        steepest = torch.diff(control).abs().max() / self.step
+        return relief, steepest / self.slope_limit
+
+    def profile(self, radius: Tensor) -> Tensor:
+        """Height at each `radius` (...) [m], float64, within 0 and `max_height` [m]."""
+        place = radius.abs().clamp(max=self.clear_radius) / self.step
+        index, weights = spline_weights(place + 1, self.controls + 2)
+        # control value k lies at radius (k - 1) steps of the mirrored profile: value -1 is value 1
+        mirrored = (index - 2).abs()
+        return (self._control()[mirrored] * weights).sum(-1)
+
+    def height(self) -> Tensor:
+        """Height on the grid (samples, samples), float64, within 0 and `max_height` [m]."""
+        whole = torch.arange(self.samples, device=self.coefficients.device) * 2 - self.samples + 1
+        square = whole[:, None] ** 2 + whole[None, :] ** 2
+        distinct, place = torch.unique(square, return_inverse=True)
+        return self.profile(distinct.to(torch.float64).sqrt() * (self.cell / 2))[place]
+
+    def radial_nodes(self, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """Nodes [m] and weights [m^2] over the clear aperture, at most a cell apart by default."""
+        if count is None:  # Gauss-Legendre nodes lie up to pi radius / 2 count apart
+            count = math.ceil(math.pi * self.clear_radius / (2 * self.cell))
+        device = self.coefficients.device
+        radii, weights = radial_nodes(self.clear_radius, count)
+        return radii.to(device), weights.to(device)
+
+    def radial_phasor(
+        self, radius: Tensor, wavelength: Tensor, *, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Complex transmission (W, R) at each `radius` (R,) [m] and `wavelength` (W,) [m]."""
+        rate = self.turns_per_metre(wavelength).to(radius.device)
+        turns = (rate[:, None] * self.profile(radius)).remainder(1.0)
+        return cis(2 * math.pi * turns.to(dtype))
+
+    def excess(self) -> Tensor:
+        """Squared relative overstep of the relief and slope limits; 0 within them."""
+        return (torch.stack(self._overshoot()) - 1).clamp(min=0).square().sum()
