@@ -199,7 +199,7 @@ def test_the_raw_gradient_is_that_of_the_mean():
 
 # --- the binned measurement -------------------------------------------------------------------
 
-FULL = {"dark_current": 3000.0, "exposure": 0.02, "prnu": 0.03, "dsnu": 6.0}
+FULL = {"dark_current": 3000.0, "exposure": 0.02, "prnu": 0.03, "dsnu": 40.0}
 
 
 @pytest.mark.parametrize("frames", [1, 9])
