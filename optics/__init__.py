@@ -4,7 +4,7 @@ units.py        range checks           grids.py        sample positions, grey st
 materials.py    dispersion             zernike.py      Noll modes without a stored basis
 propagation.py  pupil -> sensor        masks/          height maps
 lenses/         thin, aberrated        sensor/         electrons, noise, DN
-camera.py       PSF on sensor pixels   imaging.py      scene x PSF
+camera.py       PSF on sensor pixels   imaging/        scene x PSF
 fabrication/    what the making does to a mask
 quality/        Strehl, MTF, registration, spread, what an inversion recovers
 
@@ -16,7 +16,18 @@ energy fraction; phases are formed in float64 and reduced before they are rounde
 
 from optics.camera import Camera
 from optics.fabrication import Errors, Fabricated, Fabrication
-from optics.imaging import blur, resize
+from optics.imaging import (
+    StrayLight,
+    blur,
+    blur_eigen,
+    blur_layers,
+    blur_varying,
+    eigen_psfs,
+    field_grid,
+    layer_coverage,
+    layer_distances,
+    resize,
+)
 from optics.lenses import (
     Lens,
     MappedLens,
@@ -62,6 +73,7 @@ __all__ = [
     "RadialSurface",
     "SeidelLens",
     "Sensor",
+    "StrayLight",
     "TableBand",
     "TabulatedLens",
     "ThinLens",
@@ -70,6 +82,13 @@ __all__ = [
     "ZernikeLens",
     "ZernikeSurface",
     "blur",
+    "blur_eigen",
+    "blur_layers",
+    "blur_varying",
+    "eigen_psfs",
+    "field_grid",
+    "layer_coverage",
+    "layer_distances",
     "material",
     "resize",
 ]
