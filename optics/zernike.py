@@ -262,7 +262,9 @@ def zernike_at(coefficients: Tensor, y: Tensor, x: Tensor) -> Tensor:
     r"""Sum of Zernike modes at any points, also slightly outside the unit disc.
 
     Unlike `zernike_surface` it goes on as a polynomial beyond the rim, where samples that the
-    rim cuts have their centres, and works under `torch.func`.
+    rim cuts have their centres, and works under `torch.func`. On a grid, y a column and x a row,
+    the polynomial is evaluated at as many Chebyshev nodes as its degree needs and interpolated
+    along both axes, which is exact and costs two thin matrix products.
 
     Parameters
     ----------
@@ -277,24 +279,50 @@ def zernike_at(coefficients: Tensor, y: Tensor, x: Tensor) -> Tensor:
         (..., P, Q), in the unit of `coefficients`.
     """
     coefficients = coefficients.to(torch.promote_types(coefficients.dtype, y.dtype))
+    degree = noll_to_nm(max(1, coefficients.shape[-1]))[0]
+    on_a_grid = y.ndim == x.ndim == 2 and y.shape[1] == x.shape[0] == 1
+    if not on_a_grid or min(y.numel(), x.numel()) <= 2 * (degree + 1):
+        return _sum_at(coefficients, y, x)
+    down, nodes_y = _chebyshev(y[:, 0], degree)
+    across, nodes_x = _chebyshev(x[0], degree)
+    few = _sum_at(coefficients, nodes_y[:, None], nodes_x[None, :])
+    return down.to(few) @ few @ across.to(few).mT
+
+
+def _chebyshev(points: Tensor, degree: int) -> tuple[Tensor, Tensor]:
+    """Matrix that interpolates polynomials to `points` (P,), (P, K), and their K nodes."""
+    count = degree + 1
+    low, high = points.detach().min(), points.detach().max()
+    angle = (torch.arange(count, dtype=points.dtype, device=points.device) + 0.5) * math.pi / count
+    middle, half = (low + high) / 2, (high - low) / 2
+    at = (points - middle) / half
+    rows = [torch.ones_like(at), at]
+    for _ in range(2, count):
+        rows.append(2 * at * rows[-1] - rows[-2])
+    order = torch.arange(count, dtype=points.dtype, device=points.device)
+    transform = torch.cos(order[:, None] * angle) * (2 / count)  # Chebyshev series from the nodes
+    transform[0] /= 2
+    return torch.stack(rows[:count], dim=1) @ transform, middle + half * angle.cos()
+
+
+def _sum_at(coefficients: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Sum of modes at points (P, Q), mode by mode."""
     square = y.square() + x.square()
-    # few distinct radii on a symmetric grid: the polynomials are evaluated on these alone
-    radii, index = torch.unique(square, return_inverse=True)
-    power = torch.complex(torch.ones_like(square), torch.zeros_like(square))
-    position, reached = torch.complex(x.expand_as(square), y.expand_as(square)), 0
+    position = torch.complex(x.expand_as(square), y.expand_as(square))
+    power, reached = torch.ones_like(position), 0
     out = coefficients.new_zeros((*coefficients.shape[:-1], *square.shape))
     groups = _orders(1, coefficients.shape[-1])
     for m in sorted(groups):
         for _ in range(m - reached):
             power = power * position
         reached = m
-        rows = _radial(m, max(n for _, n, _ in groups[m]), radii)
+        rows = _radial(m, max(n for _, n, _ in groups[m]), square)
         for part, wanted in ((power.real, m), (power.imag, -m))[: 2 if m else 1]:
             chosen = [(place, n) for place, n, signed in groups[m] if signed == wanted]
             if chosen:
                 basis = torch.stack([_norm(n, m) * rows[(n - m) // 2] for _, n in chosen])
-                radial = coefficients[..., [place for place, _ in chosen]] @ basis
-                out = out + radial[..., index] * part
+                weights = coefficients[..., [place for place, _ in chosen]]
+                out = out + torch.tensordot(weights, basis, dims=1) * part
     return out
 
 

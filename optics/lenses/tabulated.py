@@ -4,6 +4,7 @@ Between the field points the wavefront itself is interpolated, never the intensi
 half and half are no spot, two wavefronts half and half are one. Positive `opd` delays.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -116,23 +117,36 @@ class MappedLens(LensWith):
                 f"maps are {tuple(maps.shape)}, expected (F, H, W) with F = {fields.count} field "
                 f"points"
             )
-        filled = torch.stack([continued(plane) for plane in maps.to(torch.float64)])
-        self.register_buffer("maps", filled)
+        filled = torch.stack([continued(plane) for plane in maps.to("cpu", torch.float64)])
+        self.register_buffer("maps", filled.to(maps.device))
 
     def added_opd(
         self, y: Tensor, x: Tensor, wavelength: Tensor, field: tuple[float, float]
     ) -> Tensor:
         weights = self.fields.weights(field).to(y.device)
         plane = torch.einsum("f,fhw->hw", weights, self.maps.to(y))
-        turn = torch.tensor(self.fields.turn(field), dtype=y.dtype, device=y.device)
+        turn = self.fields.turn(field)
         rows, columns = y, x
-        if float(turn) != 0:
-            rows = y * turn.cos() - x * turn.sin()
-            columns = x * turn.cos() + y * turn.sin()
+        if turn != 0:
+            rows = y * math.cos(turn) - x * math.sin(turn)
+            columns = x * math.cos(turn) + y * math.sin(turn)
         height, width = plane.shape
         rows = rows / self.spacing + (height - 1) / 2
         columns = columns / self.spacing + (width - 1) / 2
+        if turn == 0:
+            down, across = _resampling(rows[:, 0], height), _resampling(columns[0], width)
+            return (down @ plane @ across.mT)[None]
         return _cubic(plane, rows, columns)[None]
+
+
+def _resampling(places: Tensor, count: int) -> Tensor:
+    """Matrix (P, count) from samples to fractional `places` (P,); the edge is held beyond it."""
+    eye = torch.eye(count, dtype=places.dtype, device=places.device)
+    first = places.floor()
+    out = torch.zeros(len(places), count, dtype=places.dtype, device=places.device)
+    for i, weight in enumerate(_keys(places - first)):
+        out = out + weight[:, None] * eye[(first.long() + i - 1).clamp(0, count - 1)]
+    return out
 
 
 def _cubic(plane: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ import pytest
 import torch
 from scipy.integrate import quad
 
+from optics import Camera, FlatMask, Sensor
 from optics.lenses import ObjectivePupil
 from optics.propagation import cis, to_sensor
+from tests.optics.cameras import line_bands
 from tests.optics.lens_spots import WAVE, axes
 
 FOCAL = 10e-3
@@ -167,3 +169,26 @@ def test_wrong_apertures_say_why_and_what_to_do():
         ObjectivePupil(FOCAL, 0.4, 1.0, 1.0)
     with pytest.raises(ValueError, match="image is virtual"):
         ObjectivePupil(FOCAL, 0.4).image_distance(5e-3)
+
+
+def test_the_camera_sees_the_exact_axial_phase():
+    """Centre pixel over that in focus, pixels of a tenth of the Airy radius."""
+    lens = ObjectivePupil(FOCAL, 0.8)
+    sensor = Sensor(
+        pixel_pitch=0.8e-6, binning=1, bayer=False, bands=line_bands(5.6e-7, 5.5e-7, 5.4e-7)
+    )
+    camera = Camera(
+        aperture_diameter=lens.pupil_diameter,
+        lens=lens,
+        mask=FlatMask(aperture_diameter=lens.pupil_diameter, cell=lens.pupil_diameter / 300),
+        sensor=sensor,
+        focus_distance=focus(),
+        window=3,
+        double=True,
+    )
+    displaced = (0.0, -0.6e-6, 0.9e-6)
+    sharp, *others = camera.spots([object_at(lens, d) for d in displaced], WAVE)[0, :, 0, 1, 1]
+    for peak, displacement in zip(others, displaced[1:], strict=True):
+        theirs = quadrature(lens, displacement) / quadrature(lens, 0.0)
+        # the finite pixel, second order of its side over the spot's, and two rims of one sample
+        assert float(peak / sharp) == pytest.approx(theirs, abs=0.01)

@@ -71,6 +71,9 @@ def test_values_at_free_points_equal_the_surface_on_the_grid():
     ours = zernike_at(coefficients, x[:, None], x[None, :])
     surface = zernike_surface(coefficients, 33)
     torch.testing.assert_close(ours[inside], surface[inside], rtol=1e-12, atol=1e-12)
+    one_by_one = zernike_at(coefficients, x[:, None].expand(33, 33), x[None, :].expand(33, 33))
+    # beyond the rim order 8 reaches 1e3 in the corners
+    torch.testing.assert_close(ours, one_by_one, rtol=1e-11, atol=1e-11)
 
 
 def test_turned_coefficients_are_the_surface_at_turned_points():
@@ -94,6 +97,10 @@ def test_gradients_and_transforms():
     y, x = grid(3, 4)
     values = torch.rand(7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda c: zernike_at(rotate_zernike(c, 0.3), y, x), (values,))
+    many = coordinates(15, 0.1)
+    assert torch.autograd.gradcheck(
+        lambda c: zernike_at(c, many[:, None], many[None, :]), (values,)
+    )
     fringe = torch.rand(9, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda c: to_noll(c, "fringe"), (fringe,))
     batch = torch.rand(5, 7, dtype=torch.float64)
