@@ -186,7 +186,7 @@ class _Tiles:
             [None if w.weights is None else w.weights.to(like) for w in side]
             for side in (plan.rows, plan.columns)
         ]
-        self.padded: dict[tuple[int, ...], Tensor] = {}
+        self.padded: dict[tuple[int, int], tuple[tuple[int, ...], Tensor]] = {}
 
     def share(self, row: int, column: int) -> Tensor | None:
         """Window of one tile (h, w); None is one everywhere."""
@@ -199,16 +199,23 @@ class _Tiles:
         self, part: Tensor, share: Tensor | None, y: int, x: int, size: tuple[int, int]
     ) -> Tensor:
         """Spectrum of `part` times `share`, put at (y, x) of a dark tile of that size."""
-        key = (*part.shape, y, x, *size)
-        if key not in self.padded:
-            self.padded[key] = part.new_zeros(*part.shape[:2], *size)
-        inside = self.padded[key][..., y : y + part.shape[-2], x : x + part.shape[-1]]
+        inside = self._dark(part, y, x, size)[..., y : y + part.shape[-2], x : x + part.shape[-1]]
         if share is None:
             inside.copy_(part)
         else:
             torch.mul(part, share, out=inside)
-        spectrum: Tensor = torch.fft.fft2(self.padded[key])
+        spectrum: Tensor = torch.fft.fft2(self.padded[size][1])
         return spectrum
+
+    def _dark(self, part: Tensor, y: int, x: int, size: tuple[int, int]) -> Tensor:
+        """Memory of a tile, dark wherever `part` will not lie."""
+        place = (*part.shape, y, x)
+        if size not in self.padded:
+            self.padded[size] = (place, part.new_zeros(*part.shape[:2], *size))
+        before, memory = self.padded[size]
+        if before != place:
+            self.padded[size] = (place, memory.zero_())
+        return memory
 
     def scene_spectrum(self, pictures: Tensor, row: int, column: int) -> Tensor:
         y, x = self.plan.rows[row], self.plan.columns[column]
@@ -227,30 +234,51 @@ class _Tiles:
         return spectrum
 
 
+def _add(
+    out: Tensor | None, light: Tensor, place: tuple[slice, slice], size: tuple[int, int]
+) -> Tensor:
+    """Add the light of one tile to a picture; a tile as large as the picture becomes it."""
+    if out is None:
+        if light.shape[-2:] == size:
+            return light
+        out = light.new_zeros(*light.shape[:2], *size)
+    out[(..., *place)].add_(light)
+    return out
+
+
+def _whole(out: Tensor | None, like: Tensor, size: tuple[int, int]) -> Tensor:
+    """Real pictures (B, C, H, W), as many as in `like`; dark if no tile reached them."""
+    if out is None:
+        return like.new_zeros(*like.shape[:2], *size)
+    return unpack(out, len(like))
+
+
 def _image(scene: Tensor, psfs: Tensor, plan: Tiling) -> Tensor:
     """Blur: image (B, C, H', W')."""
     tiles, pictures = _Tiles(plan, scene), pack(scene)
-    out = pictures.new_zeros(*pictures.shape[:2], *plan.image)
+    out: Tensor | None = None
     for row, column, y, x in plan.tiles():
         light = tiles.scene_spectrum(pictures, row, column)
         light.mul_(tiles.psf_spectrum(psfs, row, column))
         light = torch.fft.ifft2(light, norm="forward")
         bottom, right = y.skip + y.high - y.low, x.skip + x.high - x.low
-        out[..., y.low : y.high, x.low : x.high].add_(light[..., y.skip : bottom, x.skip : right])
-    return unpack(out, len(scene))
+        light = light[..., y.skip : bottom, x.skip : right]
+        out = _add(out, light, (slice(y.low, y.high), slice(x.low, x.high)), plan.image)
+    return _whole(out, scene, plan.image)
 
 
 def _scene(psfs: Tensor, image: Tensor, plan: Tiling) -> Tensor:
     """Adjoint of the blur: scene (B, C, H, W)."""
     tiles, pictures = _Tiles(plan, image), pack(image)
-    out = pictures.new_zeros(*pictures.shape[:2], *plan.scene)
+    out: Tensor | None = None
     for row, column, y, x in plan.tiles():
         light = tiles.image_spectrum(pictures, row, column)
         light.mul_(tiles.psf_spectrum(psfs, row, column).conj())
         light = torch.fft.ifft2(light, norm="forward")[..., : y.last - y.first, : x.last - x.first]
         share = tiles.share(row, column)
-        out[..., y.first : y.last, x.first : x.last].add_(light if share is None else light * share)
-    return unpack(out, len(image))
+        light = light if share is None else light * share
+        out = _add(out, light, (slice(y.first, y.last), slice(x.first, x.last)), plan.scene)
+    return _whole(out, image, plan.scene)
 
 
 def _psfs(scene: Tensor, image: Tensor, plan: Tiling) -> Tensor:

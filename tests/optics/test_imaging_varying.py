@@ -153,6 +153,15 @@ def test_backward_to_the_scene_is_the_adjoint():
     torch.testing.assert_close((out * given).sum(), (scene * adjoint).sum(), rtol=1e-12, atol=1e-12)
 
 
+def test_nothing_but_scene_and_psfs_is_kept_for_the_gradient():
+    """Recorded spectra would be 49 tiles of several times the scene."""
+    scene, psfs = rand(2, 3, 70, 63), rand(7, 7, 3, 9, 9).requires_grad_()
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        blur_varying(scene, psfs)
+    assert sorted(t.shape for t in kept) == sorted([scene.shape, psfs.shape])
+
+
 @pytest.mark.parametrize("extent", ["same", "full"])
 def test_gradcheck_in_scene_psfs_and_surround(extent):
     inputs = [rand(3, 1, 3, 4), rand(2, 2, 1, 3, 1), rand(3, 1)]
