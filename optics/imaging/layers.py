@@ -150,7 +150,7 @@ def _through(
     """Light and coverage of one layer on the sensor, each (B, C, H, W).
 
     `seen` is the share not hidden by what is in front, `back` the light of the surround if this
-    is the layer that goes on there.
+    is the layer that goes on there; the backmost, whose coverage hides nothing.
     """
     batch, colours = light.shape[:2]
     hidden = _GUESS * (1 - seen)
@@ -164,7 +164,6 @@ def _through(
     outside[2] = 1
     if back is not None:
         outside[0] = back.expand(batch, colours, 1, 1)[:, :, 0, 0]
-        outside[1] = 1
     blurred = blur(torch.cat(planes), psf, surround=outside.flatten(0, 1))
     shown, covered, weight = blurred.chunk(3)
     return shown / weight * psf.sum((-2, -1))[:, None, None], covered / weight
@@ -194,11 +193,7 @@ def extend(values: Tensor, weight: Tensor) -> Tensor:
     size = (values.shape[-2], values.shape[-1])
     if size == (1, 1):
         return torch.where(weight > 0, values / weight.where(weight > 0, 1), 0 * values)
-    share = _halve(weight)
-    # a block counts in full as soon as one of its four pixels does
-    full = (4 * share).clamp(max=1)
-    scale = torch.where(share > 0, full / share.where(share > 0, 1), 0 * share)
-    coarse = extend(_halve(values) * scale, full)
+    coarse = extend(_halve(values), _halve(weight))
     around = functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
     return values + (1 - weight) * around
 
