@@ -133,6 +133,10 @@ def check(settings: Settings) -> None:
         build_baseline(
             build(node), settings, context=settings["context"], reference=protocol.reference
         )
+    if min(settings["attack_rates"], default=0.0) <= 0:
+        raise SettingsError(
+            f"attack_rates = {settings['attack_rates']}: one or more positive numbers are needed"
+        )
     if min(settings["trade_off"], default=0) < 0 or settings["trade_off_steps"] < 0:
         raise SettingsError(
             f"trade_off = {settings['trade_off']}, trade_off_steps = "

@@ -32,6 +32,7 @@ from experiments.stages import (
     Schedule,
     Setting,
     StaticCamera,
+    attack_loss,
     attacker_stage,
     baseline_stage,
     clear_stage,
@@ -173,19 +174,44 @@ class Codesign:
         return attacker
 
     def attack(self, name: str, crops: FaceCrops) -> None:
-        """Fine-tune every recogniser of the pool on measurements of one camera."""
+        """Fine-tune every recogniser of the pool on measurements of one camera.
+
+        Each tries the learning rates `attack_rates` times that of the plan, and keeps what names
+        the people it learned from best; too fast a rate can lose all a recogniser knew, and a
+        failed attack must not pass for protection.
+        """
         plan: Schedule = self.plans["attack"]
+        fixed = self.static(name)
         for label, recognizer in self.pool.items():
             path = self.folder(name) / f"attacker_{label}.safetensors"
             if path.exists():
                 continue
-            attacker = self.enrolled(recognizer, crops)
-            stage = attacker_stage(
-                f"attacker_{name}_{label}", self.static(name), attacker, crops, plan, self.setting
-            )
-            self.fit(stage, plan.steps)
+            best = self.enrolled(recognizer, crops)
+            least, kept = attack_loss(best, fixed, crops, self.setting), 0.0
+            for number, rate in enumerate(self.settings["attack_rates"], 1):
+                attacker = self.enrolled(recognizer, crops)
+                stage = attacker_stage(
+                    f"attacker_{name}_{label}" + (f"_{number}" if number > 1 else ""),
+                    fixed,
+                    attacker,
+                    crops,
+                    replace(plan, learning_rate=plan.learning_rate * rate),
+                    self.setting,
+                )
+                self.fit(stage, plan.steps)
+                loss = attack_loss(attacker, fixed, crops, self.setting)
+                if loss < least:
+                    best, least, kept = attacker, loss, rate
+            if not kept and plan.steps:
+                log.warning(
+                    "%s, %s: no fine-tuned attacker is better than the recogniser as it was; try "
+                    "other attack_rates or more attack.steps before trusting reid_auc_retrained",
+                    name,
+                    label,
+                )
             if is_first():
-                save_tensors(path, attacker.probe.state_dict(), {"trained_on": name})
+                notes = {"trained_on": name, "rate": f"{kept:g}", "loss": f"{least:.4f}"}
+                save_tensors(path, best.probe.state_dict(), notes)
             wait_for_all()
 
     # what is kept

@@ -334,6 +334,25 @@ def attacker_stage(
     return Stage(name, step, state)
 
 
+@torch.no_grad()
+def attack_loss(
+    attacker: Attacker, fixed: StaticCamera, crops: FaceCrops, setting: Setting, most: int = 192
+) -> float:
+    """Mean cross entropy of an attacker at the reference distance, on `most` pictures [nat].
+
+    The pictures, their framing and their noise are the same for every attacker.
+    """
+    chosen = torch.linspace(0, len(crops) - 1, min(most, len(crops))).round().long()
+    psf = fixed.psfs[setting.reference]
+    losses = []
+    for number, rows in enumerate(chosen.split(32)):
+        batch = setting.batch(crops, rows, "attack_loss", number)
+        seen = observe(fixed.camera, psf, batch.scenes, setting.reference, batch.sources)
+        seen = network_view(seen, batch.scenes.size)
+        losses.append(float(attacker(seen, batch.scenes.landmarks, batch.rows)))
+    return sum(losses) / len(losses)
+
+
 def _learner(
     role: str, network: nn.Module, plan: Schedule, batches: Batches
 ) -> tuple[torch.optim.Adam, LambdaLR, TrainingState]:

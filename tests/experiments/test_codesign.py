@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.adversary import paired_rows
 from experiments.composing import compose
 from experiments.data.crops import FaceCrops
 from experiments.design import (
@@ -18,6 +19,7 @@ from experiments.design import (
 from experiments.judging import open_parts
 from experiments.objectives import HeatmapTerm
 from experiments.settings import to_si
+from experiments.stages import attack_loss
 from experiments.store import load_arrays, load_tensors, read_json, read_jsonl, verify
 from tests.experiments.processes import start
 from tests.experiments.tiny_codesign import quick, rough, run, tiny_camera
@@ -68,7 +70,7 @@ def test_every_stage_has_its_curve(finished_run):
     assert steps["joint"] == [1, 2, 3, 4, 5, 6]
     names = {"clear", "joint_mask", "joint"}
     names |= {f"baseline_{n}" for n in CAMERAS[1:]}
-    names |= {f"attacker_{n}_compact" for n in CAMERAS}
+    names |= {f"attacker_{n}_compact{rate}" for n in CAMERAS for rate in ("", "_2")}
     assert set(steps) == names
 
 
@@ -117,6 +119,21 @@ def test_parts_have_nobody_in_common(finished_run):
     assert not people["train"] & people["tuning"]
     learned = set(read_json(finished_run / "people.json")["learned_from"])
     assert learned == people["attack"]
+
+
+def test_an_attacker_is_never_worse_than_the_recogniser_it_started_from(finished_run):
+    settings = settings_of(finished_run)
+    work = Codesign(settings, finished_run)
+    crops = open_parts(settings).attack
+    crops = crops.subset(paired_rows(crops.person))
+    for name in ("learned", "in_focus"):
+        for label, recognizer in work.pool.items():
+            _, notes = load_tensors(work.folder(name) / f"attacker_{label}.safetensors")
+            start = attack_loss(
+                work.enrolled(recognizer, crops), work.static(name), crops, work.setting
+            )
+            assert float(notes["loss"]) <= start + 1e-4
+            assert notes["rate"] in ("0", "1", "0.1")
 
 
 def test_expected_spectrum_is_that_of_training_faces(finished_run):
