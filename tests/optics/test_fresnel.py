@@ -123,7 +123,9 @@ def test_gradcheck_and_vmap(form):
 
     assert torch.autograd.gradcheck(lambda f: send(f).abs().square(), noise(3, 4).requires_grad_())
     many = noise(3, 8, 9)
-    torch.testing.assert_close(torch.func.vmap(send)(many), torch.stack([send(f) for f in many]))
+    torch.testing.assert_close(
+        torch.func.vmap(send, in_dims=1)(many.movedim(0, 1)), torch.stack([send(f) for f in many])
+    )
     _, tangent = torch.func.jvp(send, (many[0],), (many[1],))
     torch.testing.assert_close(tangent, send(many[1]))
 
