@@ -201,9 +201,13 @@ class ZernikeScene:
         x = (2 * rho**2 - 1).numpy()
         inside = (rho <= 1 + 1e-12).to(torch.float64)
         surface, gradient = torch.zeros_like(rho), torch.zeros_like(self.coefficients)
+        radials: dict[tuple[int, int], Tensor] = {}
         for j, (n, m) in enumerate(self.orders):
             order = abs(m)
-            radial = torch.from_numpy(eval_jacobi((n - order) // 2, 0, order, x)) * rho**order
+            if (n, order) not in radials:  # sine and cosine share it
+                polynomial = torch.from_numpy(eval_jacobi((n - order) // 2, 0, order, x))
+                radials = {(n, order): polynomial * rho**order}
+            radial = radials[n, order]
             around = torch.sin(order * theta) if m < 0 else torch.cos(order * theta)
             mode = inside * math.sqrt((n + 1) * (2 if m else 1)) * radial * around
             surface += self.coefficients[j] * mode

@@ -7,7 +7,7 @@ from experiments.benchmarks.accuracy import Found
 from experiments.benchmarks.contestants import OURS, PLAIN
 from experiments.benchmarks.judging import Row, best_right_peer, metrics
 from experiments.benchmarks.scenes import CASES, Case
-from experiments.report.drawing import Drawing, house_style, new_figure
+from experiments.report.drawing import Drawing, house_style, legend_below, new_figure
 from experiments.report.sheet import Section, Sheet, Table
 
 _COLUMNS = (
@@ -210,9 +210,9 @@ def accuracy_figure(found: Sequence[Found]) -> Drawing:
         axes.axvline(1.0, color=_COLOURS["wrong"])
         axes.set_xscale("log")
         axes.set_yticks(range(len(names)), names)
-        axes.invert_yaxis()
         axes.set_xlabel("error over bar")
-        axes.legend(loc="lower left")
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        legend_below(figure, axes)
     worst = max((i.error / i.bar for i in found if math.isfinite(i.error)), default=math.nan)
     return Drawing(
         "anchors",

@@ -17,7 +17,8 @@ from poppy.matrixDFT import matrix_dft
 from experiments.benchmarks.contestants import Contestant, Work, Works
 from experiments.benchmarks.scenes import PropagateScene, PsfScene, ZernikeScene
 
-logging.getLogger("poppy").setLevel(logging.ERROR)
+for _talkative in ("poppy", "numexpr"):
+    logging.getLogger(_talkative).setLevel(logging.ERROR)
 
 
 class Peer(Contestant):

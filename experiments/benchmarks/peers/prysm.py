@@ -2,7 +2,6 @@
 
 The released version has no adjoint of its propagation; the one of the matrix transform is
 chained here by hand, from the matrices that prysm keeps, as its unreleased version does itself.
-"direct" is its matrix transform, "chirp" its chirp-z transform (forward only).
 """
 
 import math
@@ -13,12 +12,11 @@ import numpy as np
 import torch
 from prysm.conf import config
 from prysm.convolution import conv
-from prysm.fttools import mdft
+from prysm.fttools import MatrixDFTExecutor
 from prysm.polynomials import zernike_nm_sequence
 from prysm.propagation import (
     angular_spectrum,
     angular_spectrum_transfer_function,
-    focus_fixed_sampling,
 )
 
 from experiments.benchmarks.contestants import Contestant, Work, Works
@@ -36,7 +34,9 @@ class Peer(Contestant):
         return version("prysm")
 
     def psf(self, scene: PsfScene, device: torch.device) -> Works:
-        return {label: _psf(scene, bits) for label, bits in _PRECISIONS.items()}
+        return {
+            f"{label}, adjoint by hand": _psf(scene, bits) for label, bits in _PRECISIONS.items()
+        }
 
     def propagate(self, scene: PropagateScene, device: torch.device) -> Works:
         return {label: _propagate(scene, bits) for label, bits in _PRECISIONS.items()}
@@ -97,6 +97,9 @@ def _psf(scene: PsfScene, bits: int) -> Work:
     # prysm counts samples from N // 2, this scene from (N - 1) / 2
     shift = -0.5 * (1 - scene.samples % 2)
     points = (scene.points, scene.points)
+    # what `focus_fixed_sampling` calls; one of its own, since it keeps matrices by geometry alone
+    # and would serve those of one precision to the other
+    executor = MatrixDFTExecutor()
 
     def forward() -> Any:
         _set(bits)
@@ -105,10 +108,8 @@ def _psf(scene: PsfScene, bits: int) -> Work:
             for wave, rate in zip(scene.wavelengths, rates, strict=True):
                 phase = real(rate) * height + real(math.pi * curvature / wave) * radius2
                 pupil = amplitude * np.exp(1j * phase)
-                field = focus_fixed_sampling(
-                    pupil, scene.spacing * 1e3, scene.distance * 1e3, wave * 1e6,
-                    scene.pitch * 1e6, points, shift=(shift * scene.pitch * 1e6,) * 2,
-                )  # fmt: skip
+                q = _oversampling(scene, wave)
+                field = executor.dft2(pupil, q, points, (shift, shift))
                 # its own scale differs by a constant
                 scale = kind(_scale(scene, wave))
                 planes.append((pupil, scale, field * scale))
@@ -123,9 +124,8 @@ def _psf(scene: PsfScene, bits: int) -> Work:
         flat = weights.reshape(-1, *points)
         for number, (pupil, scale, field) in enumerate(planes):
             wave = scene.wavelengths[number % len(rates)]
-            q = wave * scene.distance / (scene.samples * scene.spacing * scene.pitch)
-            key = _key(pupil, q, points, shift)
-            left, right = mdft.Eout_fwd[key], mdft.Ein_fwd[key]
+            key = ((_oversampling(scene, wave),) * 2, pupil.shape, points, (shift, shift))
+            left, right = executor.Eout_fwd[key], executor.Ein_fwd[key]
             back = left.conj().T @ (flat[number] * field * scale.conj()) @ right.conj().T
             total += real(2 * rates[number % len(rates)]) * (pupil.conj() * back).imag
         return total
@@ -133,16 +133,15 @@ def _psf(scene: PsfScene, bits: int) -> Work:
     return Work(forward, backward, value)
 
 
-def _key(pupil: Any, q: float, points: tuple[int, int], shift: float) -> Any:
-    """Key under which prysm keeps the matrices of this geometry; nearest q, for its rounding."""
-    wanted = (pupil.shape, points, (shift, shift))
-    kept = [k for k in mdft.Eout_fwd if k[1:3] == wanted[:2]]
-    return min(kept, key=lambda k: abs(k[0][0] - q))
+def _oversampling(scene: PsfScene, wave: float) -> float:
+    """Sensor points per resolution element, prysm's Q."""
+    return wave * scene.distance / (scene.samples * scene.spacing * scene.pitch)
 
 
 def _scale(scene: PsfScene, wave: float) -> float:
-    q = wave * scene.distance / (scene.samples * scene.spacing * scene.pitch)
-    return scene.spacing**2 / (wave * scene.distance) * scene.samples * q
+    """Factor from its transform to the field on the sensor."""
+    whole = scene.samples * _oversampling(scene, wave)
+    return scene.spacing**2 / (wave * scene.distance) * whole
 
 
 def _propagate(scene: PropagateScene, bits: int) -> Work:
