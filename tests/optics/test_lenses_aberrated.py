@@ -220,6 +220,26 @@ def test_properties_stack_and_power_is_that_of_the_lens_below():
     assert glass.opd(y, x, WAVE, field=FIELD, object_distance=1, sensor_distance=1) is None
 
 
+def test_transmissions_of_stacked_lenses_multiply():
+    near, far = ([DIAMETER], [4e-3]), ([DIAMETER], [-6e-3])
+    stacked = VignettedLens(
+        VignettedLens(
+            ThinLens(focal_length=DISTANCE), rim_diameters=near[0], rim_distances=near[1]
+        ),
+        rim_diameters=far[0],
+        rim_distances=far[1],
+    )
+    both = VignettedLens(
+        ThinLens(focal_length=DISTANCE),
+        rim_diameters=near[0] + far[0],
+        rim_distances=near[1] + far[1],
+    )
+    y, x = axes(20, 24, DIAMETER / 20)
+    passed = stacked.transmission(y, x, field=FIELD)
+    assert torch.equal(passed, both.transmission(y, x, field=FIELD))
+    assert 0 < float(passed.mean()) < 1
+
+
 def zernike_on(base, fixed):
     return ZernikeLens(base, aperture_diameter=DIAMETER, half_field=0.2, fixed=fixed)
 
