@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from optics.fabrication.surface import carries_gradient
 from optics.fabrication.tolerances import Errors, Fabrication, Thermal, thermal_of
 from optics.masks.base import Mask
 from optics.masks.doe import MultilevelRelief
@@ -96,7 +97,7 @@ class Fabricated(Mask):
 
     def _warmed(self, height: Tensor) -> Tensor:
         warmer = self.errors.temperature.to(height.device)
-        if not (warmer.requires_grad or float(warmer)):
+        if not (carries_gradient(warmer) or float(warmer.detach())):
             return height
         known = thermal_of(self.material.name, self.thermal)
         grown = 1 + known.expansion * warmer

@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from optics.masks.doe import split_levels
 from optics.units import check_positive
@@ -156,6 +157,8 @@ def decentre_cells(height: Tensor, shift: Tensor, *, wrap_height: float) -> Tens
     whole = shift.detach().round()
     for dim in (0, 1):
         height = _moved(height, int(whole[dim]), dim)
+    if not carries_gradient(shift):
+        return height
     gradient_only = shift - shift.detach()
     slopes = []
     for dim in (0, 1):
@@ -163,6 +166,12 @@ def decentre_cells(height: Tensor, shift: Tensor, *, wrap_height: float) -> Tens
         steps = [_moved(held, -1, dim) - held, held - _moved(held, 1, dim)]
         slopes.append(sum(s - (s / wrap_height).round() * wrap_height for s in steps) / 2)
     return height - gradient_only[0] * slopes[0] - gradient_only[1] * slopes[1]
+
+
+def carries_gradient(value: Tensor) -> bool:
+    """Whether a derivative of `value` is wanted, backwards or forwards."""
+    dual = forward_ad.unpack_dual(value)  # type: ignore[no-untyped-call]
+    return value.requires_grad or dual.tangent is not None
 
 
 def _moved(values: Tensor, cells: int, dim: int) -> Tensor:

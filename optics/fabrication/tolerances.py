@@ -262,7 +262,7 @@ class Fabrication:
 
 def _acts(error: Tensor) -> bool:
     """Whether an error changes anything, or somebody asks for its gradient."""
-    return error.requires_grad or bool((error.detach() != 0).any())
+    return surface.carries_gradient(error) or bool((error.detach() != 0).any())
 
 
 def _on(errors: Errors, device: torch.device) -> Errors:

@@ -126,8 +126,9 @@ class RadialSurface(Mask):
     ) -> Tensor:
         """Complex transmission (W, R) at each `radius` (R,) [m] and `wavelength` (W,) [m]."""
         rate = self.turns_per_metre(wavelength).to(radius.device)
-        turns = (rate[:, None] * self.profile(radius)).remainder(1.0)
-        return cis(2 * math.pi * turns.to(dtype))
+        turns = rate[:, None] * self.profile(radius)
+        # one dimension is cheap: rounded only after the sine, not before
+        return cis(2 * math.pi * turns.remainder(1.0)).to(dtype.to_complex())
 
     def excess(self) -> Tensor:
         """Squared relative overstep of the relief and slope limits; 0 within them."""

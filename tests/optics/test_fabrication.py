@@ -369,6 +369,28 @@ def test_smooth_process_passes_gradcheck():
     assert gradcheck(micrometres, tuple(v.requires_grad_() for v in values), atol=1e-4)
 
 
+@pytest.mark.parametrize("pixelated", [True, False])
+def test_forward_gradient_at_no_error_is_the_backward_one(pixelated):
+    """An error of zero still has an effect to first order."""
+    height = random_height(9, 11) * 0.4e-6  # no neighbours half a wrap apart
+
+    def made(etch, tilt, decentre):
+        errors = Errors(etch_scale=etch, tilt=tilt, decentre=decentre * CELL)
+        return Fabrication().apply(
+            height, errors, cell=CELL, wrap_height=1e-6, pixelated=pixelated
+        ) * 1e6  # fmt: skip
+
+    zero = (scalar(0.0), scalar([0.0, 0.0]), scalar([0.0, 0.0]))
+    step = (scalar(1.0), scalar([0.3, -0.2]), scalar([0.5, 0.7]))
+    weight = random_height(9, 11, seed=2)
+    forward = (torch.func.jvp(made, zero, step)[1] * weight).sum()
+    free = tuple(z.requires_grad_() for z in zero)
+    slopes = torch.autograd.grad((made(*free) * weight).sum(), free)
+    backward = sum((a * b).sum() for a, b in zip(slopes, step, strict=True))
+    torch.testing.assert_close(forward, backward)
+    assert float(forward.abs()) > 0.1
+
+
 def test_redraw_changes_the_mask_and_not_the_design():
     mask = GivenSurface(smooth_height(16, CELL, 1e-6, 5e-5), CELL)
     made = Fabricated(mask, fabrication=Fabrication(etch_scale=0.1))
