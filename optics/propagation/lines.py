@@ -178,4 +178,4 @@ def cheaper(lines: int, samples: int, points: int) -> str:
 
 
 #: Time per operation of a complex matrix product, relative to that of an FFT.
-MATRIX_ADVANTAGE = 0.15
+MATRIX_ADVANTAGE = 0.3
