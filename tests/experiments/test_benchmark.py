@@ -24,9 +24,6 @@ NUMBERS = {
 QUICK = ["rounds=1", "memory=false", "keep_memory=false", "threads=1", f"scale={SCALE}"]
 #: Minutes of float64 reference or large planes; the others take well under a second.
 SLOW = {"psf_16_depths", "psf_16_depths_gradient"}
-_MATRIX = "the matrix transform, chosen at 128 points, is off by 3.6e-7; chirp-z by 1.6e-7"
-#: Anchors whose bar is not reached yet, and why.
-OPEN = {("psf", False): _MATRIX, ("psf_16_depths", False): _MATRIX}
 
 
 @pytest.fixture
@@ -294,8 +291,6 @@ def test_an_anchor_that_raises_or_is_not_a_number_has_failed(lab, monkeypatch):
         for n in sorted(accuracy.anchors())
     ],
 )
-def test_every_anchor_holds(name, double, request):
-    if (name, double) in OPEN:
-        request.applymarker(pytest.mark.xfail(reason=OPEN[name, double], strict=False))
+def test_every_anchor_holds(name, double):
     found = accuracy.measure(name, accuracy.anchors()[name], double=double)
     assert found.ok, f"{found.error:.3g}, may be {found.bar:.3g}; {found.reason}"
