@@ -21,12 +21,8 @@ from omegaconf import OmegaConf
 from experiments.adversary import paired_rows
 from experiments.cameras import LEARNED, build_baseline, build_camera
 from experiments.data.crops import FaceCrops
-from experiments.design import (
-    Codesign,
-    build_objective,
-    build_protocol,
-    build_setting,
-)
+from experiments.described import build_objective, build_protocol, build_setting
+from experiments.design import Codesign
 from experiments.distributed import distributed, is_first, wait_for_all
 from experiments.judging import Parts, build_pool, open_crops, open_parts
 from experiments.launch import find_run, run_job

@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +10,25 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from anonymizer.recognition import Recognizer
 from experiments.adversary import Attacker, embed_clear, paired_rows
 from experiments.cameras import LEARNED, Baseline, build_baseline, build_camera, build_maker
 from experiments.data.crops import FaceCrops
-from experiments.distributed import Processes, distributed, is_first, wait_for_all
+from experiments.described import (
+    build_objective,
+    build_protocol,
+    build_setting,
+    load_scene_power,
+)
+from experiments.distributed import distributed, is_first, wait_for_all
 from experiments.evaluation import clear_numbers, evaluate_camera
 from experiments.evidence import Finished, collect
 from experiments.joint import Design, joint_stage, mask_stage, start_average
 from experiments.judging import Parts, build_pool, limit, limit_people
-from experiments.objectives import HeatmapTerm, Objective, ScenePower, Term
+from experiments.mask_file import load_mask, save_mask
+from experiments.objectives import HeatmapTerm, ScenePower
 from experiments.protocol import Judges, Metrics, Protocol, TestSet
 from experiments.scene import load_scenes
 from experiments.settings import build
@@ -30,7 +36,6 @@ from experiments.stages import (
     JointSchedule,
     MaskSchedule,
     Schedule,
-    Setting,
     StaticCamera,
     attack_loss,
     attacker_stage,
@@ -371,74 +376,6 @@ class Codesign:
         evidence = collect(finished, held, self.protocol, power, strengths=used)
         save_arrays(out / "evidence.npz", evidence)
         return metrics
-
-
-# parts
-
-
-def build_setting(settings: Mapping[str, Any], processes: Processes) -> Setting:
-    """Return what all stages share."""
-    return Setting(
-        framing=build(settings["framing"]),
-        nearest=settings["nearest"],
-        farthest=settings["farthest"],
-        reference=settings["reference_distance"],
-        field=math.tan(settings["half_field"]),
-        seed=settings["seed"],
-        processes=processes,
-    )
-
-
-def build_protocol(settings: Mapping[str, Any]) -> Protocol:
-    """How cameras are judged."""
-    protocol: Protocol = build(settings["evaluation"], reference=settings["reference_distance"])
-    return protocol
-
-
-def build_objective(settings: Mapping[str, Any], privacy: float = 1.0) -> Objective:
-    """Objective of the run, all terms but the landmarks scaled by `privacy`."""
-    node = settings["objective"]
-    terms: dict[str, Term] = {name: build(term) for name, term in node["terms"].items()}
-    for term in terms.values():
-        if not isinstance(term, HeatmapTerm):
-            term.weight *= privacy
-    return Objective(terms=terms)
-
-
-def save_mask(path: Path, camera: Camera, *, config_sha256: str) -> None:
-    """Store the height map in metres and the parameters it came from."""
-    mask = camera.mask
-    tensors: dict[str, Tensor] = {"height": mask.height().detach().to(torch.float64)}
-    tensors |= {f"parameters/{n}": p.detach() for n, p in mask.named_parameters()}
-    metadata = {
-        "unit": "m",
-        "config_sha256": config_sha256,
-        "cell": f"{mask.cell:g} m",
-        "material": mask.material.name,
-        "design_wavelength": f"{mask.design_wavelength:g} m",
-        "aperture_diameter": f"{camera.aperture_diameter:g} m",
-        "focal_length": f"{camera.lens.focal_length:g} m",
-        "focus_distance": f"{camera.focus_distance:g} m",
-    }
-    save_tensors(path, tensors, metadata)
-
-
-def load_mask(path: Path, camera: Camera) -> None:
-    """Put a stored mask into `camera`."""
-    tensors, _ = load_tensors(path)
-    prefix = "parameters/"
-    own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-    camera.mask.load_state_dict(own, strict=False)
-
-
-def load_scene_power(path: Path) -> ScenePower:
-    """Spectrum stored by a run."""
-    arrays = load_arrays(path)
-    return ScenePower(
-        torch.from_numpy(arrays["cycles"]),
-        torch.from_numpy(arrays["power"]),
-        float(arrays["context"]),
-    )
 
 
 def _of_camera(strengths: Mapping[str, float] | None, name: str) -> dict[str, float] | None:

@@ -345,7 +345,7 @@ def attack_loss(
     chosen = torch.linspace(0, len(crops) - 1, min(most, len(crops))).round().long()
     psf = fixed.psfs[setting.reference]
     losses = []
-    for number, rows in enumerate(chosen.split(32)):
+    for number, rows in enumerate(torch.split(chosen, 32)):
         batch = setting.batch(crops, rows, "attack_loss", number)
         seen = observe(fixed.camera, psf, batch.scenes, setting.reference, batch.sources)
         seen = network_view(seen, batch.scenes.size)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from anonymizer.heatmaps import normalised_mean_error
 from experiments.cameras import LEARNED
-from experiments.design import Codesign, build_objective, load_scene_power
+from experiments.described import build_objective, load_scene_power
+from experiments.design import Codesign
 from experiments.judging import limit, open_parts
 from experiments.launch import find_run, run_job
 from experiments.objectives import InversionTerm

@@ -265,7 +265,9 @@ class Camera(nn.Module):
         place = Place(wave, self.sensor_distance, (count, count), pitch)
         lens = self._lens_factor(wave, object_distances[0], field, self.mask.samples)
         if self.mask.radial and lens is None and not self.gap and field == (0.0, 0.0):
-            intensity = symmetric_intensity(self.mask, self.aperture_diameter, place, curvature)
+            intensity = symmetric_intensity(
+                self.mask, self.aperture_diameter, place, curvature, dtype=self.dtype
+            )
         else:
             oblique = self.mask.obliquity(wave, _sine(field)) if any(field) else 1.0
             tilted = [(height, rate * oblique) for height, rate in layers]

@@ -117,9 +117,17 @@ def pupil_intensity(
 
 
 def symmetric_intensity(
-    mask: Mask, aperture_diameter: float, place: Place, curvature: Tensor
+    mask: Mask,
+    aperture_diameter: float,
+    place: Place,
+    curvature: Tensor,
+    *,
+    dtype: torch.dtype,
 ) -> Tensor:
-    """Intensity (D, W, P, Q) of a rotationally symmetric mask on the axis, in one dimension."""
+    """Intensity (D, W, P, Q) of a rotationally symmetric mask on the axis, in one dimension.
+
+    `dtype` is the real precision.
+    """
     if not isinstance(mask, RadialSurface):
         raise TypeError(f"{type(mask).__name__} says it is radial but is no RadialSurface")
     outer = math.hypot(*((n - 1) / 2 for n in place.points)) * place.pitch
@@ -128,9 +136,10 @@ def symmetric_intensity(
     turns = 2 * radius * outer / (shortest * place.distance)
     turns += float(curvature.abs().max()) * radius**2 / shortest
     count = math.ceil(max(3 * turns, math.pi * radius / mask.cell)) + 16
+    count = -(-count // 128) * 128  # in steps, so that the kernels of other distances serve again
     radii, weights = (t.to(mask.coefficients.device) for t in radial_nodes(radius, count))
     return radial_spots(
-        mask.radial_phasor(radii, place.wavelength),
+        mask.radial_phasor(radii, place.wavelength, dtype=dtype),
         radii=radii,
         weights=weights,
         wavelength=place.wavelength,

@@ -48,9 +48,13 @@ def section(name: str, result: Result) -> Section:
     module = script(name)
     heading, _, text = inspect.cleandoc(module.__doc__ or "").partition("\n")
     words, _, usage = text.strip().rpartition("\n\n")
-    command, _, shows = usage.strip().partition("    ")
+    command, _, shows = (part.strip() for part in usage.strip().partition("    "))
     drawing = Drawing(
-        name, picture(module, result), alt=shows.strip(), caption=command.strip(), full=True
+        name,
+        picture(module, result),
+        alt=shows,
+        caption=f"{shows[:1].upper()}{shows[1:]}: {command}",
+        full=True,
     )
     rows = [
         (c.what, f"{c.found:.7g}", f"{c.expected:.7g}", f"{c.error:.1e}", f"{c.bar:.0e}")

@@ -1,7 +1,7 @@
 """Chromatic focal shift: a glass lens and a kinoform bend colours opposite ways.
 
-A thin singlet of Abbe number V has f_C - f_F = f / V; a kinoform, the same surface wrapped at one
-wavelength, f lambda_d / lambda of any material (T. Stone, N. George, Appl. Opt. 27, 2960 (1988)).
+A thin singlet of Abbe number V has f_C - f_F = f / V; a kinoform, its surface wrapped at d, has
+f lambda_d / lambda in any material (T. Stone, N. George, Appl. Opt. 27, 2960 (1988)).
 
     python -m experiments.gallery.chromatic_shift    light on the axis of both, in three colours
 """

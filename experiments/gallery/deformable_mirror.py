@@ -1,7 +1,7 @@
 """Deformable mirror: 36 actuators take out the defocus of a point that is too near.
 
 A defocus of W waves at the rim of a round pupil leaves sinc^2(W) of the peak (Born and Wolf, sec.
-9.1); what is left of deviation s waves, exp(-(2 pi s)^2) (V. N. Mahajan, JOSA 73, 860 (1983)).
+9.1), an error of s waves rms about exp(-(2 pi s)^2) (V. N. Mahajan, JOSA 73, 860 (1983)).
 
     python -m experiments.gallery.deformable_mirror    peak over defocus, mirror at rest and set
 """

@@ -11,282 +11,11 @@ quadratic phases over the sensor do not matter to an intensity and are left out.
 step, with its gradient worked out by hand: it keeps the fields on the sensor and nothing else.
 """
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from optics.propagation.lines import LineGeometry, Lines, Workspace, cheaper, line_transform
-
-#: Memory for planes in work on an accelerator [bytes]; a CPU does best with one at a time.
-BUDGET = 256 * 2**20
-
-
-@dataclass(frozen=True)
-class _Transform:
-    """The two-dimensional transform of one geometry, plane by plane."""
-
-    rows: LineGeometry
-    columns: LineGeometry
-    method: str
-    scale: tuple[float, ...]
-
-    def bind(self, like: Tensor) -> "_Bound":
-        """Vectors and work space for fields like `like`."""
-        dtype = like.dtype if like.dtype.is_complex else like.dtype.to_complex()
-        x, y = self.rows, self.columns
-        along_x, along_y = self.method, self.method
-        if self.method == "auto":
-            along_x = cheaper(y.samples, x.samples, x.points)
-            along_y = cheaper(x.points, y.samples, y.points)
-        scale = torch.tensor(self.scale, dtype=dtype.to_real(), device=like.device)
-        return _Bound(
-            self,
-            line_transform(x, along_x, like.device, dtype),
-            line_transform(y, along_y, like.device, dtype),
-            scale[:, None, None],
-            Workspace(),
-        )
-
-    @property
-    def counts(self) -> tuple[int, int]:
-        """Distances and wavelengths."""
-        return len(self.rows.bends), len(self.scale)
-
-    def chunks(self, like: Tensor) -> Iterator[tuple[slice, list[slice]]]:
-        """Wavelengths worked on together, and the parts of the distances for each of them."""
-        depths, waves = self.counts
-        at_once = 1
-        if like.device.type != "cpu":
-            plane = self.columns.samples * (self.rows.samples + self.rows.points) * 16
-            at_once = max(1, BUDGET // plane)
-        deep, wide = min(depths, at_once), max(1, at_once // depths)
-        parts = [slice(d, min(d + deep, depths)) for d in range(0, depths, deep)]
-        for w in range(0, waves, wide):
-            yield slice(w, min(w + wide, waves)), parts
-
-
-@dataclass(frozen=True)
-class _Bound:
-    """A transform with its vectors on one device."""
-
-    transform: _Transform
-    along_x: Lines
-    along_y: Lines
-    scale: Tensor
-    work: Workspace
-
-    def forward(self, pupil: Tensor, d: slice, w: slice) -> Tensor:
-        """(..., 1 or D, W, H, N) -> (..., D, W, P, Q), not yet scaled."""
-        field = self.along_x.forward(pupil, d, w, self.work)
-        return self.along_y.forward(field.mT, d, w, self.work).mT
-
-    def adjoint(self, field: Tensor, d: slice, w: slice) -> Tensor:
-        """(..., D, W, P, Q) -> (..., D, W, H, N), not yet scaled."""
-        back = self.along_y.adjoint(field.mT, d, w, self.work).mT
-        return self.along_x.adjoint(back, d, w, self.work)
-
-    def total_adjoint(self, field: Tensor, w: slice, parts: list[slice]) -> Tensor:
-        """(..., D, W, P, Q) of all distances -> (..., W, H, N) for some wavelengths, scaled."""
-        total: Tensor | None = None
-        for d in parts:
-            back = self.adjoint(field[..., d, w, :, :] * self.scale[w], d, w)
-            back = back.squeeze(-4) if back.shape[-4] == 1 else back.sum(-4)
-            total = back if total is None else total.add_(back)
-        if total is None:
-            raise ValueError("no distances")
-        return total
-
-
-class _Pupil:
-    """Pupil field a exp(i phase), some wavelengths at a time, in one place of memory."""
-
-    def __init__(self, height: Tensor, amplitude: Tensor, rates: Tensor) -> None:
-        self.height = height.to(torch.float64)
-        self.amplitude, self.rates = amplitude, rates
-        self.dtype = amplitude.dtype.to_real() if amplitude.is_complex() else amplitude.dtype
-        self.work = Workspace()
-
-    def unit(self, w: slice) -> Tensor:
-        """exp(i phase) (W, H, N); the phase is reduced to one turn in float64."""
-        rates = self.rates[w, None, None]
-        shape = torch.Size((len(rates), *self.height.shape))
-        turns, whole = (self.work.zeros(n, shape, self.height) for n in ("turns", "whole"))
-        torch.mul(rates, self.height, out=turns)
-        turns.sub_(torch.round(turns, out=whole))
-        angle = torch.mul(turns, 2 * math.pi, out=turns).to(self.dtype)
-        return torch.complex(torch.cos(angle), angle.sin_())
-
-    def at(self, w: slice) -> Tensor:
-        """Pupil field (W, H, N)."""
-        return self.unit(w) * (self.amplitude[w] if len(self.amplitude) > 1 else self.amplitude)
-
-
-class _ToSensor(torch.autograd.Function):
-    """Pupil (..., W, H, N) -> field (..., D, W, P, Q); linear, so its own tangent."""
-
-    @staticmethod
-    def forward(pupil: Tensor, transform: _Transform) -> Tensor:
-        depths, waves = transform.counts
-        points = (transform.columns.points, transform.rows.points)
-        out = pupil.new_empty((*pupil.shape[:-3], depths, waves, *points))
-        bound = transform.bind(pupil)
-        for w, parts in transform.chunks(pupil):
-            plane = pupil[..., None, w, :, :]
-            for d in parts:
-                torch.mul(bound.forward(plane, d, w), bound.scale[w], out=out[..., d, w, :, :])
-        return out
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, _Transform], output: Tensor) -> None:
-        ctx.transform = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _send_back(grads[0], ctx.transform), None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        return _send(tangents[0], ctx.transform)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int, None], pupil: Tensor, transform: _Transform) -> Any:
-        return _send(pupil.movedim(in_dims[0], 0), transform), 0
-
-
-class _FromSensor(torch.autograd.Function):
-    """Adjoint of `_ToSensor`: field (..., D, W, P, Q) -> pupil (..., W, H, N)."""
-
-    @staticmethod
-    def forward(field: Tensor, transform: _Transform) -> Tensor:
-        waves = transform.counts[1]
-        samples = (transform.columns.samples, transform.rows.samples)
-        out = field.new_empty((*field.shape[:-4], waves, *samples))
-        bound = transform.bind(field)
-        for w, parts in transform.chunks(field):
-            out[..., w, :, :] = bound.total_adjoint(field, w, parts)
-        return out
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, _Transform], output: Tensor) -> None:
-        ctx.transform = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _send(grads[0], ctx.transform), None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        return _send_back(tangents[0], ctx.transform)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int, None], field: Tensor, transform: _Transform) -> Any:
-        return _send_back(field.movedim(in_dims[0], 0), transform), 0
-
-
-def _send(pupil: Tensor, transform: _Transform) -> Tensor:
-    out: Tensor = _ToSensor.apply(pupil, transform)  # type: ignore[no-untyped-call]
-    return out
-
-
-def _send_back(field: Tensor, transform: _Transform) -> Tensor:
-    out: Tensor = _FromSensor.apply(field, transform)  # type: ignore[no-untyped-call]
-    return out
-
-
-class _ReliefSpots(torch.autograd.Function):
-    r"""Height (H, N) and amplitude (1 or W, H, N) -> intensity (D, W, P, Q).
-
-    With :math:`p = a e^{i \varphi}`, :math:`u = T p` and the gradient g of the intensity, the
-    gradient of the phase is :math:`2 \Im(p^* \, T^\dagger(g u))`.
-    """
-
-    @staticmethod
-    def forward(
-        height: Tensor, amplitude: Tensor, rates: Tensor, transform: _Transform
-    ) -> tuple[Tensor, Tensor]:
-        bound = transform.bind(amplitude)
-        pupil = _Pupil(height, amplitude, rates)
-        shape = (*transform.counts, transform.columns.points, transform.rows.points)
-        field = torch.empty(shape, dtype=pupil.dtype.to_complex(), device=amplitude.device)
-        for w, parts in transform.chunks(amplitude):
-            plane = pupil.at(w)  # one phasor serves all distances
-            for d in parts:
-                torch.mul(bound.forward(plane, d, w), bound.scale[w], out=field[d, w])
-        return field.real.square() + field.imag.square(), field
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        height, amplitude, rates, transform = inputs
-        ctx.transform = transform
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(height, amplitude, rates, output[1])
-        ctx.save_for_forward(height, amplitude, rates, output[1])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        height, amplitude, rates, field = ctx.saved_tensors
-        transform: _Transform = ctx.transform
-        bound = transform.bind(amplitude)
-        pupil = _Pupil(height, amplitude, rates)
-        to_height = torch.zeros_like(height) if ctx.needs_input_grad[0] else None
-        to_amplitude = torch.zeros_like(amplitude) if ctx.needs_input_grad[1] else None
-        given = grads[0] * field
-        for w, parts in transform.chunks(amplitude):
-            back = bound.total_adjoint(given, w, parts)
-            if to_amplitude is not None:
-                slope = 2 * back * pupil.unit(w).conj()
-                slope = slope if amplitude.is_complex() else slope.real
-                if len(amplitude) > 1:
-                    to_amplitude[w] = slope
-                else:
-                    to_amplitude += slope.sum(0, keepdim=True)
-            if to_height is not None:
-                slope = back.mul_(pupil.at(w).conj()).imag
-                for plane, rate in zip(slope, rates[w].tolist(), strict=True):
-                    to_height.add_(plane, alpha=4 * math.pi * rate)
-        return to_height, to_amplitude, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor, None]:
-        height, amplitude, rates, field = ctx.saved_tensors
-        step = torch.zeros_like(field)
-        pupil, every = _Pupil(height, amplitude, rates), slice(None)
-        if tangents[0] is not None:
-            angle = (2 * math.pi * rates)[:, None, None] * tangents[0]
-            turned = pupil.at(every) * torch.complex(torch.zeros_like(angle), angle).to(field.dtype)
-            step = step + _send(turned, ctx.transform)
-        if tangents[1] is not None:
-            step = step + _send(pupil.unit(every) * tangents[1], ctx.transform)
-        return 2 * (field.real * step.real + field.imag * step.imag), None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
-        rows = [
-            _spots(
-                *(
-                    value if dim is None else value.select(dim, i)
-                    for value, dim in zip(inputs, in_dims, strict=True)
-                )
-            )
-            for i in range(info.batch_size)
-        ]
-        intensity, field = (torch.stack(t) for t in zip(*rows, strict=True))
-        return (intensity, field), (0, 0)
-
-
-def _spots(
-    height: Tensor, amplitude: Tensor, rates: Tensor, transform: _Transform
-) -> tuple[Tensor, Tensor]:
-    out: tuple[Tensor, Tensor] = _ReliefSpots.apply(  # type: ignore[no-untyped-call]
-        height, amplitude, rates, transform
-    )
-    return out
+from optics.propagation.lines import LineGeometry
+from optics.propagation.planes import Transform, send, spots
 
 
 def relief_spots(
@@ -360,7 +89,7 @@ def relief_spots(
             f"needed"
         )
     rates = turns_per_metre.detach().to(height.device, torch.float64)
-    return _spots(height, planes, rates, transform)[0]
+    return spots(height, planes, rates, transform)[0]
 
 
 def to_sensor(
@@ -425,7 +154,7 @@ def to_sensor(
     transform = _geometry(
         shape, spacing, wavelength, distance, points, pitch, curvature, offset, method
     )
-    field = _send(pupil, transform)
+    field = send(pupil, transform)
     return field if curvature is not None else field.squeeze(-4)
 
 
@@ -439,7 +168,7 @@ def _geometry(
     curvature: Tensor | None,
     offset: tuple[float, float],
     method: str,
-) -> _Transform:
+) -> Transform:
     wave = wavelength.detach().to("cpu", torch.float64)
     rates = tuple((pitch * spacing / distance / wave).tolist())
     if curvature is None:
@@ -459,4 +188,4 @@ def _geometry(
         for n, p, o in zip(shape, points, offset, strict=True)
     ]
     scale = tuple((spacing**2 / (distance * wave)).tolist())
-    return _Transform(rows=axes[1], columns=axes[0], method=method, scale=scale)
+    return Transform(rows=axes[1], columns=axes[0], method=method, scale=scale)

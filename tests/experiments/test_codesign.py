@@ -9,14 +9,10 @@ import torch
 from experiments.adversary import paired_rows
 from experiments.composing import compose
 from experiments.data.crops import FaceCrops
-from experiments.design import (
-    Codesign,
-    build_objective,
-    load_mask,
-    load_scene_power,
-    save_mask,
-)
+from experiments.described import build_objective, load_scene_power
+from experiments.design import Codesign
 from experiments.judging import open_parts
+from experiments.mask_file import load_mask, save_mask
 from experiments.objectives import HeatmapTerm
 from experiments.settings import to_si
 from experiments.stages import attack_loss

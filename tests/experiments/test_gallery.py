@@ -127,7 +127,7 @@ def test_job_refuses_an_unknown_script_before_it_writes(monkeypatch, tmp_path):
 def test_script_alone_saves_its_figure_and_tells_its_numbers(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
-        runpy.run_module("experiments.gallery.multilevel", run_name="__main__", alter_sys=True)
+        runpy.run_path(str(FOLDER / "multilevel.py"), run_name="__main__")
     assert not end.value.code
     assert "order 1, 2 levels: 0.405285" in capsys.readouterr().out
     assert (tmp_path / "runs/gallery/multilevel.png").exists()

@@ -122,7 +122,7 @@ def test_single_precision_is_right_to_its_rounding():
 
 
 def test_planes_worked_on_together_are_the_planes_worked_on_alone(monkeypatch):
-    from optics.propagation.focal import _Transform
+    from optics.propagation.planes import Transform
 
     alone = spots(relief(), curvature=CURVATURE)
 
@@ -131,7 +131,7 @@ def test_planes_worked_on_together_are_the_planes_worked_on_alone(monkeypatch):
         yield slice(0, 2), [slice(0, 2), slice(2, depths)]
         yield slice(2, waves), [slice(0, depths)]
 
-    monkeypatch.setattr(_Transform, "chunks", together)
+    monkeypatch.setattr(Transform, "chunks", together)
     height = relief().requires_grad_()
     out = spots(height, curvature=CURVATURE)
     torch.testing.assert_close(out, alone, rtol=1e-10, atol=0)
