@@ -16,19 +16,22 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from experiments.adversary import paired_rows
 from experiments.cameras import LEARNED, build_baseline, build_camera
 from experiments.data.crops import FaceCrops
-from experiments.described import build_objective, build_protocol, build_setting
+from experiments.described import (
+    build_objective,
+    build_protocol,
+    build_setting,
+    stored_settings,
+)
 from experiments.design import Codesign
 from experiments.distributed import distributed, is_first, wait_for_all
 from experiments.judging import Parts, build_pool, open_crops, open_parts
 from experiments.launch import find_run, run_job
 from experiments.protocol import Metrics
 from experiments.report import write_report
-from experiments.settings import Settings, SettingsError, build, to_si
+from experiments.settings import Settings, SettingsError, build
 from experiments.store import (
     atomic_write,
     read_json,
@@ -61,10 +64,9 @@ def main(settings: Settings, run: Path) -> None:
 def evaluate(settings: Settings, run: Path) -> None:
     """Judge the finished run `run=` on the people in `data`, with its stored attackers."""
     source = find_run("codesign", str(settings["run"]))
-    stored = to_si(OmegaConf.create(read_json(source / "config.json")))
-    for key in ("data", "evaluation", "cache", "progress", "device", "weights_path"):
+    stored = stored_settings(source, settings)
+    for key in ("data", "evaluation", "pools"):
         stored[key] = settings[key]
-    stored["pools"] = settings["pools"]
     work = Codesign(stored, source)
     crops = open_crops(stored["data"], stored)
     known = set(read_json(source / "people.json")["learned_from"])

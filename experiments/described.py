@@ -6,13 +6,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 from experiments.distributed import Processes
 from experiments.objectives import HeatmapTerm, Objective, ScenePower, Term
 from experiments.protocol import Protocol
-from experiments.settings import build
+from experiments.settings import Settings, build, to_si
 from experiments.stages import Setting
-from experiments.store import load_arrays
+from experiments.store import load_arrays, read_json
+
+#: Settings that older runs do not know, as those runs were.
+ADDED_LATER: dict[str, Any] = {
+    "half_field": 0.0,
+    "fabrication": {"_target_": "optics.Fabrication"},
+    "attack_rates": [1.0],
+}
+
+
+def stored_settings(source: Path, now: Mapping[str, Any]) -> Settings:
+    """Return the settings of a finished co-design run, with the surroundings of `now`."""
+    stored = to_si(OmegaConf.create(read_json(source / "config.json")))
+    for key, value in ADDED_LATER.items():
+        stored.setdefault(key, value)
+    for key in ("cache", "progress", "device", "weights_path"):
+        stored[key] = now[key]
+    return stored
 
 
 def build_setting(settings: Mapping[str, Any], processes: Processes) -> Setting:

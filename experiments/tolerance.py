@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from anonymizer.heatmaps import normalised_mean_error
 from experiments.cameras import LEARNED
-from experiments.described import build_objective, load_scene_power
+from experiments.described import build_objective, load_scene_power, stored_settings
 from experiments.design import Codesign
 from experiments.judging import limit, open_parts
 from experiments.launch import find_run, run_job
@@ -27,8 +26,8 @@ from experiments.objectives.terms import MaskView
 from experiments.report.sheet import write_sheet
 from experiments.report.tolerance_sheet import tolerance_sheet
 from experiments.scene import FACE_WIDTH, generator_for, load_scenes, network_view, observe
-from experiments.settings import Settings, SettingsError, build, to_si
-from experiments.store import read_json, save_json
+from experiments.settings import Settings, SettingsError, build
+from experiments.store import save_json
 from experiments.tolerancing import (
     Bench,
     Measure,
@@ -46,10 +45,7 @@ log = logging.getLogger(__name__)
 def main(settings: Settings, run: Path) -> None:
     """Analyse the mask of a finished run."""
     source = find_run(settings["job"], str(settings["run"]))
-    stored = to_si(OmegaConf.create(read_json(source / "config.json")))
-    for key in ("cache", "progress", "device", "weights_path"):
-        stored[key] = settings[key]
-    work = Codesign(stored, source)
+    work = Codesign(stored_settings(source, settings), source)
     fabrication: Fabrication = build(settings["fabrication"])
     distance = settings["distance"] or work.setting.reference
     camera = work.camera(LEARNED).requires_grad_(False)

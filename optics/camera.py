@@ -312,9 +312,8 @@ class Camera(nn.Module):
     def _lens_factor(
         self, wave: Tensor, object_distance: float, field: tuple[float, float], samples: int
     ) -> Tensor | None:
-        """Transmission and wavefront of the lens: (1, N, N) or complex (W, N, N); None is 1."""
+        """Lens where the beam of a field point crosses it: (1, N, N), complex (W, N, N) or 1."""
         line = coordinates(samples, self.mask.cell, device=self.aperture.device)
-        # the beam of a field point crosses the lens beside its centre
         y, x = line[:, None] + self.gap * field[0], line[None, :] + self.gap * field[1]
         passed = self.lens.transmission(y, x, field=field)
         opd = self.lens.opd(
@@ -380,10 +379,10 @@ class Camera(nn.Module):
             each plane sums to its transmitted energy fraction inside the window.
         """
         bands = self.sensor.bands
+        count = nodes or (self.nodes if generator is None else 1)
         if generator is None:
-            pairs = [band.nodes(nodes or self.nodes) for band in bands]
+            pairs = [band.nodes(count) for band in bands]
         else:
-            count = nodes or 1
             share = torch.full((count,), 1 / count, dtype=torch.float64)
             pairs = [(band.draw(generator, count), share) for band in bands]
         points = [(0.0, 0.0)] if fields is None else fields
