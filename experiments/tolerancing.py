@@ -163,8 +163,11 @@ def sensitivities(
 def yield_at(
     values: Sequence[float], design: float, *, allowed: float, higher_is_better: bool
 ) -> float:
-    """Share of masks whose number is not worse than the design's by more than `allowed` of it."""
-    margin = allowed * abs(design)
+    """Share of masks whose number is not worse than the design's by more than `allowed` of it.
+
+    Of a design at zero, such as a difference to itself, `allowed` is the number itself.
+    """
+    margin = allowed * (abs(design) or 1.0)
     if higher_is_better:
         good = [value >= design - margin for value in values]
     else:

@@ -101,6 +101,7 @@ def _scatter(
             axes.set_xlabel(_wrapped(bench.measures[name].label))
             axes.set_ylabel("masks")
             axes.margins(x=0.06)
+            axes.locator_params(axis="x", nbins=5)
             if place == 1:
                 axes.legend(loc="best", fontsize=8)
         return figure
