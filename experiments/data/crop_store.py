@@ -14,8 +14,8 @@ interruption whatever lies behind the last record is cut off and the next run go
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -290,10 +290,7 @@ def _finish(
     }
     index = {"sha256": hashlib.sha256(_canonical(content)).hexdigest(), "content": content}
     atomic_write(folder / INDEX, json.dumps(index, indent=1).encode())
-    for path in (*paths, folder / SHARDS / "key"):
-        path.unlink(missing_ok=True)
-    with suppress(OSError):  # a leftover temporary file keeps it; nothing reads it
-        (folder / SHARDS).rmdir()
+    shutil.rmtree(folder / SHARDS, ignore_errors=True)  # with what a killed writer left there
     sync_folder(folder)
 
 

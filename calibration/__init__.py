@@ -1,0 +1,1 @@
+"""From captures and measured surfaces to knowledge about the camera that was really made."""
