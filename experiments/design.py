@@ -147,7 +147,7 @@ class Codesign:
             Finished camera to go on from, instead of a new mask that is shaped first.
         """
         camera = build_camera(self.settings) if start is None else self.camera(start)
-        camera = camera.to(self.processes.device)
+        camera = camera.to(self.processes.device).train()
         objective = build_objective(self.settings, privacy).to(self.processes.device)
         objective.prepare(camera, power, self.setting.reference)
         maker = build_maker(camera, self.settings)
@@ -231,6 +231,7 @@ class Codesign:
             weights = regressor.state_dict()
             save_tensors(self.folder(name) / "regressor.safetensors", weights, {"camera": name})
             if camera is not None:
+                camera.eval()  # a mask whose levels are annealed has them exactly from now on
                 config = self.run / "config.json"
                 digest = file_sha256(config) if config.exists() else ""
                 save_mask(self.mask_path(name), camera, config_sha256=digest)
@@ -252,7 +253,7 @@ class Codesign:
             return camera.to(self.processes.device)
         camera = build_camera(self.settings)
         load_mask(self.mask_path(name), camera)
-        return camera.to(self.processes.device)
+        return camera.to(self.processes.device).eval()
 
     def static(self, name: str) -> StaticCamera:
         """Camera `name` with its PSFs; they are computed once and kept."""

@@ -61,6 +61,7 @@ def mask_stage(
         draw = generator_for(setting.seed, name, done)
         distance = setting.distance(draw) if done % 2 else setting.reference
         field = setting.field_point(draw)
+        mask.anneal(0.5 * done / plan.steps)  # the joint stage has the other half
         camera = maker.draw(draw)
         psf = camera.psf([distance], fields=[field], nodes=plan.nodes, generator=draw)[0, 0]
         terms = objective.of_mask(MaskView(camera, psf))
@@ -114,6 +115,7 @@ def joint_stage(
         distance = setting.distance(draw)
         batch = setting.batch(crops, batches.next(), name, done)
         field = [setting.field_point(draw)]
+        maker.design.mask.anneal(0.5 + 0.5 * done / plan.steps)
         camera = maker.draw(draw)
         moves = (done + 1) % pace.every == 0
         with torch.set_grad_enabled(moves):

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from optics.grids import coordinates, disc_coverage
 from optics.lenses import Lens
 from optics.masks.base import Mask
-from optics.propagation import cis, relief_spots
+from optics.propagation import cis_turns, relief_spots
 from optics.pupils import (
     Place,
     cross_gap,
@@ -263,7 +263,8 @@ class Camera(nn.Module):
         count = self.window * parts + 2  # one beyond each side, see _pixel_sums
         pitch = self.sensor.pitch / parts
         place = Place(wave, self.sensor_distance, (count, count), pitch)
-        lens = self._lens_factor(wave, object_distances[0], field, self.mask.samples)
+        samples = self._lens_samples(wave)
+        lens = self._lens_factor(wave, object_distances[0], field, samples)
         if self.mask.radial and lens is None and not self.gap and field == (0.0, 0.0):
             intensity = symmetric_intensity(
                 self.mask, self.aperture_diameter, place, curvature, dtype=self.dtype
@@ -271,24 +272,22 @@ class Camera(nn.Module):
         else:
             oblique = self.mask.obliquity(wave, _sine(field)) if any(field) else 1.0
             tilted = [(height, rate * oblique) for height, rate in layers]
-            if self.gap:
-                large = self._samples_behind_gap(wave)
-                lens = self._lens_factor(wave, object_distances[0], field, large)
-                pupil = cross_gap(
-                    layered_phasor(tilted, self.aperture.to(self.dtype)),
-                    spacing=self.mask.cell,
-                    wavelength=wave,
-                    gap=self.gap,
-                    samples=large,
-                    vergence=1 / object_distances[0],
-                )
-                rest = curvature - 1 / object_distances[0]
-                intensity = pupil_intensity(pupil, lens, self.mask.cell, place, rest)
-            elif len(tilted) > 1:
-                pupil = layered_phasor(tilted, self.aperture.to(self.dtype))
+            amplitude = self.aperture.to(self.dtype)
+            if self.gap or len(tilted) > 1:
+                pupil = layered_phasor(tilted, amplitude)
+                if self.gap:  # the wave is as curved as its object is near already at the mask
+                    vergence = 1 / object_distances[0]
+                    pupil = cross_gap(
+                        pupil,
+                        spacing=self.mask.cell,
+                        wavelength=wave,
+                        gap=self.gap,
+                        samples=samples,
+                        vergence=vergence,
+                    )
+                    curvature = curvature - vergence
                 intensity = pupil_intensity(pupil, lens, self.mask.cell, place, curvature)
             else:
-                amplitude = self.aperture.to(self.dtype)
                 intensity = relief_spots(
                     tilted[0][0],
                     turns_per_metre=tilted[0][1],
@@ -303,8 +302,8 @@ class Camera(nn.Module):
         sums = self._pixel_sums(wave).to(intensity)
         return sums.mT @ (intensity @ sums) * pitch**2
 
-    def _samples_behind_gap(self, wave: Tensor) -> int:
-        """Count the samples across the lens: the stop and the steepest light its cells can send."""
+    def _lens_samples(self, wave: Tensor) -> int:
+        """Count samples across the lens: the stop and, behind a gap, its steepest light."""
         steepest = min(0.9, float(wave.max()) / (2 * self.mask.cell))
         reach = self.gap * steepest / math.sqrt(1 - steepest**2)
         return self.mask.samples + 2 * math.ceil(reach / self.mask.cell)
@@ -327,7 +326,7 @@ class Camera(nn.Module):
         if opd is None:
             return None if passed is None else passed[None].to(self.dtype)
         turns = opd / wave.to(opd.device)[:, None, None]
-        phasor = cis(2 * math.pi * (turns - turns.detach().round()).to(self.dtype))
+        phasor = cis_turns(turns, dtype=self.dtype)
         return phasor if passed is None else phasor * passed.to(self.dtype)
 
     def _pixel_sums(self, wave: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional
 from optics.grids import coordinates
 from optics.masks.base import Mask
 from optics.masks.radial import RadialSurface
-from optics.propagation import cis, to_sensor
+from optics.propagation import cis_turns, to_sensor
 from optics.propagation.free_space import FreeSpace
 from optics.propagation.hankel import radial_nodes, radial_spots
 
@@ -42,8 +42,7 @@ def layered_phasor(layers: list[tuple[Tensor, Tensor]], amplitude: Tensor) -> Te
     turns = torch.stack(
         [rate.to(height.device)[:, None, None] * height for height, rate in layers]
     ).sum(0)
-    reduced = (turns - turns.detach().round()).to(amplitude.dtype)
-    return amplitude * cis(2 * math.pi * reduced)
+    return amplitude * cis_turns(turns, dtype=amplitude.dtype)
 
 
 def cross_gap(
@@ -85,7 +84,7 @@ def cross_gap(
     line = coordinates(pupil.shape[-1], spacing, device=pupil.device)
     radius2 = line[:, None] ** 2 + line**2
     turns = vergence / (2 * wavelength.to(line.device))[:, None, None] * radius2
-    field = pupil * cis(2 * math.pi * (turns - turns.round()).to(pupil.real.dtype))
+    field = pupil * cis_turns(turns, dtype=pupil.real.dtype)
     margin = (samples - pupil.shape[-1]) // 2
     field = functional.pad(field, (margin,) * 4)
     space = FreeSpace(

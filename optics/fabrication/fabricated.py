@@ -6,8 +6,7 @@ from torch import Tensor
 from optics.fabrication.surface import carries_gradient
 from optics.fabrication.tolerances import Errors, Fabrication, Thermal, thermal_of
 from optics.masks.base import Mask
-from optics.masks.doe import MultilevelRelief
-from optics.masks.relief import WrappedRelief
+from optics.masks.carrier import CarrierRelief
 from optics.units import check_count
 
 
@@ -71,7 +70,7 @@ class Fabricated(Mask):
     @property
     def wrap_height(self) -> float:
         """Height over which the levels of the process are spread [m]."""
-        if isinstance(self.mask, WrappedRelief | MultilevelRelief):
+        if isinstance(self.mask, CarrierRelief):
             return self.mask.orders * self.mask.turn_height
         return self.mask.turn_height
 

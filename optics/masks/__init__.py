@@ -1,11 +1,16 @@
 """Phase masks as the surfaces that are made.
 
 base.py       the common law (height -> phase with dispersion) and the flat mask
-relief.py     wrapped pixel relief, the default
-doe.py        the same on the few levels that etches make
-zernike.py    smooth high-relief surface by Zernike modes
-bspline.py    smooth surface by a cubic B-spline
-radial.py     rotationally symmetric surface, computed in one dimension
+
+carrier.py    pixel reliefs: a smooth carrier and a free height per cell
+relief.py     wrapped, the default
+doe.py        wrapped, on the few levels that etches make
+
+smooth.py     smooth surfaces: limits of relief and slope that always hold
+zernike.py    by Zernike modes
+bspline.py    by a cubic B-spline
+radial.py     rotationally symmetric, computed in one dimension
+
 mirror.py     deformable mirror with actuators
 composite.py  masks in contact, a mask on a curved lens surface
 """

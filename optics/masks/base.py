@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from optics.materials import Material, material
-from optics.propagation import cis
+from optics.propagation import cis_turns
 from optics.units import check_count, check_length
 
 
@@ -94,8 +94,10 @@ class Mask(nn.Module, ABC):
         """
         height = self.height()
         rate = self.turns_per_metre(wavelength).to(height.device)
-        turns = (rate[:, None, None] * height).remainder(1.0)
-        return cis(2 * math.pi * turns.to(dtype))
+        return cis_turns(rate[:, None, None] * height, dtype=dtype)
+
+    def anneal(self, share: float) -> None:
+        """Hear that a `share` (0 to 1) of the training is done; most masks do not care."""
 
     def excess(self) -> Tensor:
         """Differentiable amount by which the free parameters overstep the process; 0 if none."""

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from optics.grids import coordinates
-from optics.masks.base import Mask, cells_across
-from optics.units import check_count, check_length, check_positive
+from optics.masks.smooth import SmoothSurface
+from optics.units import check_count, check_positive
 
 
-class BSplineSurface(Mask):
+class BSplineSurface(SmoothSurface):
     r"""Free-form surface :math:`h(y, x) = \sum_{jk} c_{jk} \, \beta_j(y) \, \beta_k(x)`.
 
     Twice continuously differentiable, for processes that make smooth surfaces (two-photon printing,
@@ -69,9 +69,11 @@ class BSplineSurface(Mask):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            cells_across(aperture_diameter, cell),
-            cell,
-            material_name=material,
+            aperture_diameter=aperture_diameter,
+            cell=cell,
+            max_height=max_height,
+            max_slope=max_slope,
+            material=material,
             design_wavelength=design_wavelength,
         )
         self.controls = check_count("controls", controls, 4)
@@ -80,10 +82,7 @@ class BSplineSurface(Mask):
                 f"controls = {controls}: {self.samples} samples tell at most as many apart; use "
                 f"fewer, or a smaller cell than {cell:g} m"
             )
-        self.max_height = check_length("max_height", max_height)
-        self.max_slope = check_positive("max_slope", max_slope)
         check_positive("start_rms", start_rms, "m")
-        self.slope_limit = min(self.max_slope, 0.7 * self.turn_height / (2 * cell))
         side = self.samples * cell
         self.step = side / (controls - 3)  # control values two steps beyond the edges count too
         place = coordinates(self.samples, cell) + side / 2
@@ -97,26 +96,24 @@ class BSplineSurface(Mask):
         turns = self.basis @ self.coefficients.to(torch.float64) @ self.basis.mT
         return turns * self.turn_height
 
-    def _overshoot(self) -> tuple[Tensor, Tensor]:
+    def free(self) -> Tensor:
+        """Control values (controls, controls), which bound the surface, before the limits [m]."""
+        return self.coefficients.to(torch.float64) * self.turn_height
+
+    def overshoot(self, free: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds of relief and slope over their limits; both at most 1 when it can be made."""
-        control = self.coefficients.to(torch.float64) * self.turn_height
-        relief = (control.max() - control.min()) / self.max_height
+        relief = (free.max() - free.min()) / self.max_height
         # squared slopes along y and x, at their largest over each span of the spline; the root
         # comes last and is kept off zero, where it has no gradient
-        down = _largest(torch.diff(control, dim=0).square(), (3, 4))
-        right = _largest(torch.diff(control, dim=1).square(), (4, 3))
+        down = _largest(torch.diff(free, dim=0).square(), (3, 4))
+        right = _largest(torch.diff(free, dim=1).square(), (4, 3))
         steepest = (down + right).max().clamp(min=1e-40).sqrt() / self.step
         return relief, steepest / self.slope_limit
 
     def height(self) -> Tensor:
         """Height (samples, samples), within 0 and `max_height`, float64 [m]."""
-        lowest = self.coefficients.to(torch.float64).min() * self.turn_height
-        scale = torch.stack(self._overshoot()).max().clamp(min=1)
-        return (self.surface() - lowest) / scale
-
-    def excess(self) -> Tensor:
-        """Squared relative overstep of the relief and slope limits; 0 within them."""
-        return (torch.stack(self._overshoot()) - 1).clamp(min=0).square().sum()
+        control = self.free()
+        return (self.surface() - control.min()) / self.shrinkage(control)
 
     @torch.no_grad()
     def fit(self, surface: Tensor) -> None:

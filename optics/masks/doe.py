@@ -6,8 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from optics.masks.base import Mask
-from optics.masks.relief import Profile, WrappedRelief
+from optics.masks.carrier import CarrierRelief, Profile
 from optics.units import check_count
 
 Rounding = Literal["straight_through", "annealed"]
@@ -16,10 +15,10 @@ Rounding = Literal["straight_through", "annealed"]
 STEEPNESS = (1.0, 60.0)
 
 
-class MultilevelRelief(Mask):
+class MultilevelRelief(CarrierRelief):
     r"""Square cells on one of L equally spaced heights, wrapped.
 
-    The learned surface is that of `WrappedRelief`, a smooth carrier and a free height per cell. Its
+    The learned surface is that of `CarrierRelief`, a smooth carrier and a free height per cell. Its
     height is rounded to the nearest multiple of :math:`h_w / L` and taken modulo the wrap
     :math:`h_w = p \lambda_0 / (n_0 - 1)`, so level L is level 0 and the relief is at most
     :math:`h_w (1 - 1 / L)`. A blaze of N levels sends sinc^2(1/N) of the light into its first order
@@ -46,7 +45,7 @@ class MultilevelRelief(Mask):
     design_wavelength : float
         Wavelength whose multiple the wrap is [m].
     profile, spread, cut, seed
-        Carrier at the start, as for `WrappedRelief`.
+        As for `CarrierRelief`.
 
     References
     ----------
@@ -54,8 +53,6 @@ class MultilevelRelief(Mask):
     estimator.
     """
 
-    pixelated = True
-    carrier: Tensor
     steepness: Tensor
 
     def __init__(
@@ -74,7 +71,7 @@ class MultilevelRelief(Mask):
         cut: float = 3.0,
         seed: int = 0,
     ) -> None:
-        smooth = WrappedRelief(
+        super().__init__(
             aperture_diameter=aperture_diameter,
             cell=cell,
             max_height=max_height,
@@ -86,44 +83,24 @@ class MultilevelRelief(Mask):
             cut=cut,
             seed=seed,
         )
-        super().__init__(
-            smooth.samples, cell, material_name=material, design_wavelength=design_wavelength
-        )
         self.levels = check_levels(levels)
         if rounding not in ("straight_through", "annealed"):
             raise ValueError(f"rounding = {rounding!r}, expected 'straight_through' or 'annealed'")
         self.rounding = rounding
-        self.orders, self.max_height = smooth.orders, smooth.max_height
-        self.max_spread = smooth.max_spread
-        self.register_buffer("carrier", smooth.carrier, persistent=False)
         self.register_buffer("steepness", torch.tensor(STEEPNESS[0], dtype=torch.float64))
-        self.log_spread, self.turns = smooth.log_spread, smooth.turns
 
     @property
     def level_height(self) -> float:
         """Height of one level above the one below [m]."""
         return self.orders * self.turn_height / self.levels
 
-    @property
-    def spread(self) -> float:
-        """Present standard deviation of the carrier's spot [rad]."""
-        return float(self.log_spread.detach().exp())
-
     @torch.no_grad()
     def anneal(self, share: float) -> None:
-        """Set the staircase's steepness for a `share` (0 to 1) of the training that is done.
-
-        It grows geometrically. Without effect on "straight_through".
-        """
+        """Set the staircase's steepness, which grows geometrically; no effect straight through."""
         if not 0 <= share <= 1:
             raise ValueError(f"share = {share:g} is outside [0, 1]; it is the part of the training")
         first, last = STEEPNESS
         self.steepness.fill_(first * (last / first) ** share)
-
-    def surface(self) -> Tensor:
-        """Height before rounding and wrapping (samples, samples), float64 [m]."""
-        smooth = self.log_spread.exp() * self.carrier / self.index_step
-        return smooth + self.turns.to(torch.float64) * self.turn_height
 
     def level(self) -> Tensor:
         """Level of every cell (samples, samples), int64, 0 to `levels` - 1."""
@@ -137,16 +114,6 @@ class MultilevelRelief(Mask):
             return soft_round(steps, self.steepness).remainder(self.levels) * self.level_height
         # exactly the level's number, with the gradient of the surface before
         return (self.level() + (steps - steps.detach())) * self.level_height
-
-    def excess(self) -> Tensor:
-        r"""Mean squared rate of change of the free heights, and overstep of the spread.
-
-        In turns^2 per cell, plus the square of the spread's relative overstep, as for
-        `WrappedRelief`; levels and relief hold by construction.
-        """
-        step = [torch.diff(self.turns, dim=d).square().mean() for d in (0, 1)]
-        beyond = (self.log_spread.exp() / self.max_spread - 1).clamp(min=0).square()
-        return (step[0] + step[1]).to(torch.float64) + beyond
 
 
 def check_levels(levels: int) -> int:

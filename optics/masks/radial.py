@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from optics.masks.base import Mask, cells_across
 from optics.masks.bspline import spline_weights
-from optics.propagation import cis
+from optics.masks.smooth import SmoothSurface
+from optics.propagation import cis_turns
 from optics.propagation.hankel import radial_nodes
-from optics.units import check_count, check_length, check_positive
+from optics.units import check_count, check_positive
 
 
-class RadialSurface(Mask):
+class RadialSurface(SmoothSurface):
     r"""Smooth surface :math:`h(r)` by a cubic B-spline over the radius, as a lathe makes it.
 
     The spline is even in the radius, so the surface has two continuous derivatives on the axis
@@ -69,33 +69,34 @@ class RadialSurface(Mask):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            cells_across(aperture_diameter, cell),
-            cell,
-            material_name=material,
+            aperture_diameter=aperture_diameter,
+            cell=cell,
+            max_height=max_height,
+            max_slope=max_slope,
+            material=material,
             design_wavelength=design_wavelength,
         )
         self.controls = check_count("controls", controls, 3)
-        self.max_height = check_length("max_height", max_height)
-        self.max_slope = check_positive("max_slope", max_slope)
         check_positive("start_rms", start_rms, "m")
         self.clear_radius = aperture_diameter / 2
         self.step = self.clear_radius / (controls - 2)  # the last control value lies beyond
-        self.slope_limit = min(self.max_slope, 0.7 * self.turn_height / (2 * cell))
         draw = torch.randn(controls, generator=torch.Generator().manual_seed(seed))
         start = draw.to(torch.float64) * (start_rms / self.turn_height)
         self.coefficients = nn.Parameter(start)  # [turns]
 
     def _control(self) -> Tensor:
         """Control values within the limits of the process, the lowest at zero [m]."""
-        control = self.coefficients.to(torch.float64) * self.turn_height
-        scale = torch.stack(self._overshoot()).max().clamp(min=1)
-        return (control - control.min()) / scale
+        control = self.free()
+        return (control - control.min()) / self.shrinkage(control)
 
-    def _overshoot(self) -> tuple[Tensor, Tensor]:
+    def free(self) -> Tensor:
+        """Control values (controls,), which bound the profile, before the limits [m]."""
+        return self.coefficients.to(torch.float64) * self.turn_height
+
+    def overshoot(self, free: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds of relief and slope over their limits; both at most 1 when it can be made."""
-        control = self.coefficients.to(torch.float64) * self.turn_height
-        relief = (control.max() - control.min()) / self.max_height
-        steepest = torch.diff(control).abs().max() / self.step
+        relief = (free.max() - free.min()) / self.max_height
+        steepest = torch.diff(free).abs().max() / self.step
         return relief, steepest / self.slope_limit
 
     def profile(self, radius: Tensor) -> Tensor:
@@ -128,8 +129,4 @@ class RadialSurface(Mask):
         rate = self.turns_per_metre(wavelength).to(radius.device)
         turns = rate[:, None] * self.profile(radius)
         # one dimension is cheap: rounded only after the sine, not before
-        return cis(2 * math.pi * turns.remainder(1.0)).to(dtype.to_complex())
-
-    def excess(self) -> Tensor:
-        """Squared relative overstep of the relief and slope limits; 0 within them."""
-        return (torch.stack(self._overshoot()) - 1).clamp(min=0).square().sum()
+        return cis_turns(turns).to(dtype.to_complex())

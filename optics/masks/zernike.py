@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from optics.masks.base import Mask, cells_across
-from optics.units import check_count, check_length, check_positive
+from optics.masks.smooth import SmoothSurface
+from optics.units import check_count, check_positive
 from optics.zernike import noll_to_nm, zernike_surface
 
 
-class ZernikeSurface(Mask):
+class ZernikeSurface(SmoothSurface):
     """Free-form surface by Noll modes 4, 5, ..., for high-relief processes.
 
     Two-photon printing and diamond turning make smooth surfaces of tens of micrometres. The
@@ -53,16 +53,15 @@ class ZernikeSurface(Mask):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            cells_across(aperture_diameter, cell),
-            cell,
-            material_name=material,
+            aperture_diameter=aperture_diameter,
+            cell=cell,
+            max_height=max_height,
+            max_slope=max_slope,
+            material=material,
             design_wavelength=design_wavelength,
         )
         check_count("modes", modes)
-        self.max_height = check_length("max_height", max_height)
-        self.max_slope = check_positive("max_slope", max_slope)
         check_positive("start_rms", start_rms, "m")
-        self.slope_limit = min(self.max_slope, 0.7 * self.turn_height / (2 * cell))
         self.extent = 2 * self.samples * cell / aperture_diameter
         radial = torch.tensor([noll_to_nm(j + 4)[0] for j in range(modes)], dtype=torch.float64)
         draw = torch.randn(modes, generator=torch.Generator().manual_seed(seed)).to(torch.float64)
@@ -70,32 +69,27 @@ class ZernikeSurface(Mask):
         start = draw / draw.norm() * (start_rms / self.turn_height)
         self.coefficients = nn.Parameter(start)  # [turns RMS]
 
-    def surface(self) -> Tensor:
+    def free(self) -> Tensor:
         """Height before the limits are applied (samples, samples), zero mean [m]."""
         turns = zernike_surface(
             self.coefficients.to(torch.float64), self.samples, first=4, extent=self.extent
         )
         return turns * self.turn_height
 
-    def _overshoot(self, surface: Tensor) -> tuple[Tensor, Tensor]:
+    def overshoot(self, free: Tensor) -> tuple[Tensor, Tensor]:
         """Relief and slope over their limits; both at most 1 when the process can make it."""
-        relief = (surface.max() - surface.min()) / self.max_height
+        relief = (free.max() - free.min()) / self.max_height
         disc = zernike_surface(
-            surface.new_ones(1), self.samples, first=1, extent=self.extent
+            free.new_ones(1), self.samples, first=1, extent=self.extent
         )  # piston: 1 inside
         whole = disc[:-1, :-1] * disc[1:, :-1] * disc[:-1, 1:]  # no step across the rim
-        down = torch.diff(surface, dim=0)[:, :-1] * whole
-        right = torch.diff(surface, dim=1)[:-1] * whole
+        down = torch.diff(free, dim=0)[:, :-1] * whole
+        right = torch.diff(free, dim=1)[:-1] * whole
         # the largest square first: the root of a zero step has no gradient
         steepest = (down.square() + right.square()).max().clamp(min=1e-40).sqrt()
         return relief, steepest / (self.cell * self.slope_limit)
 
     def height(self) -> Tensor:
         """Height (samples, samples), from 0 up to at most `max_height`, float64 [m]."""
-        surface = self.surface()
-        scale = torch.stack(self._overshoot(surface)).max().clamp(min=1)
-        return (surface - surface.min()) / scale
-
-    def excess(self) -> Tensor:
-        """Squared relative overstep of the relief and slope limits; 0 within them."""
-        return (torch.stack(self._overshoot(self.surface())) - 1).clamp(min=0).square().sum()
+        surface = self.free()
+        return (surface - surface.min()) / self.shrinkage(surface)

@@ -10,7 +10,7 @@ convolution.py pad, transform, multiply, crop, with the adjoint
 fresnel.py     the same in the paraxial approximation, three forms
 direct.py      Rayleigh-Sommerfeld sum, the reference
 sampling.py    the guard: padding, kernel, refusals, each with its reason
-relay.py       gap, 4f relay, lensless camera
+relay.py       4f relay, lensless camera
 """
 
 from optics.propagation.direct import rayleigh_sommerfeld
@@ -28,8 +28,8 @@ from optics.propagation.fresnel import (
     fresnel_transfer,
 )
 from optics.propagation.hankel import radial_nodes, radial_spots
-from optics.propagation.phasor import cis
-from optics.propagation.relay import Relay, across_gap, lensless_psf
+from optics.propagation.phasor import cis, cis_turns
+from optics.propagation.relay import Relay, lensless_psf
 from optics.propagation.sampling import Decision, SamplingError, plan_fresnel, plan_propagation
 
 __all__ = [
@@ -37,8 +37,8 @@ __all__ = [
     "FreeSpace",
     "Relay",
     "SamplingError",
-    "across_gap",
     "cis",
+    "cis_turns",
     "fresnel",
     "fresnel_impulse",
     "fresnel_to_points",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from optics.grids import coordinates
-from optics.propagation.phasor import cis
+from optics.propagation.phasor import cis_turns
 from optics.propagation.sampling import SamplingError, at_most
 from optics.units import check_length
 
@@ -146,5 +146,5 @@ def _kernels(
         r = (rho2 + z**2).sqrt()
         turns = rho2 / (r + z) / wavelength  # (r - z) / wavelength without the difference
         size = z / r**2 * (spacing**2 / (2 * math.pi))
-        kernel = cis(2 * math.pi * (turns - turns.round())) * torch.complex(size / r, -k * size)
+        kernel = cis_turns(turns) * torch.complex(size / r, -k * size)
         yield some, kernel.flatten(1).to(dtype)

@@ -15,7 +15,7 @@ from optics.grids import coordinates
 from optics.propagation.convolution import convolve
 from optics.propagation.focal import to_sensor
 from optics.propagation.free_space import Waves, _band, check_planes, wave_list
-from optics.propagation.phasor import cis
+from optics.propagation.phasor import cis_turns
 from optics.propagation.sampling import (
     Decision,
     SamplingError,
@@ -195,7 +195,7 @@ def fresnel_to_points(
         curvature=bend, offset=offset,
     ).squeeze(-4)  # fmt: skip
     y, x = (coordinates(p, pitch) + o for p, o in zip(points, offset, strict=True))
-    column, row = (_chirp(a[None, :] ** 2 / (2 * wave[:, None] * distance)) for a in (y, x))
+    column, row = (cis_turns(a[None, :] ** 2 / (2 * wave[:, None] * distance)) for a in (y, x))
     turn = (-1j * column[:, :, None] * row[:, None, :]).to(out)
     return (out * turn).squeeze(-3) if single else out * turn
 
@@ -225,7 +225,7 @@ def _transfer_line(
 ) -> Tensor:
     """Transfer function along one axis, complex128 (samples,)."""
     f = torch.fft.fftfreq(samples, spacing, dtype=torch.float64)
-    line = _chirp(-wave * distance / 2 * f**2)
+    line = cis_turns(-wave * distance / 2 * f**2)
     if math.isinf(reach):
         return line
     return line * _band((wave * distance * f).abs(), reach, within)
@@ -237,13 +237,9 @@ def _impulse_line(
     """Spectrum of the impulse response along one axis, complex128 (samples,)."""
     index = torch.arange(samples, dtype=torch.float64)
     lag = torch.minimum(index, samples - index) * spacing
-    line = _chirp(lag**2 / (2 * wave * distance) - math.copysign(0.125, distance))
+    line = cis_turns(lag**2 / (2 * wave * distance) - math.copysign(0.125, distance))
     spectrum: Tensor = torch.fft.fft(line * (spacing / math.sqrt(wave * abs(distance))))
     return spectrum
-
-
-def _chirp(turns: Tensor) -> Tensor:
-    return cis(2 * math.pi * (turns - turns.round()))
 
 
 def _geometry(field: Tensor, wavelength: Waves) -> tuple[tuple[int, int], tuple[float, ...], bool]:

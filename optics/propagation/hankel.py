@@ -19,7 +19,7 @@ import torch
 from scipy.special import j0, roots_legendre
 from torch import Tensor
 
-from optics.propagation.phasor import cis
+from optics.propagation.phasor import cis_turns
 from optics.units import check_count, check_positive
 
 
@@ -117,7 +117,7 @@ def radial_spots(
         transmission.device,
     )  # fmt: skip
     turns = bend[:, :, None] * (radii.to("cpu", torch.float64) ** 2 / 2)  # (D, W, R)
-    lens = cis(2 * math.pi * (turns - turns.round())) * weights.to("cpu", torch.float64)
+    lens = cis_turns(turns) * weights.to("cpu", torch.float64)
     field = transmission * lens.to(transmission)
     # a real matrix times real and imaginary parts side by side: (W, T, R) @ (W, R, 2 D)
     columns = torch.view_as_real(field).permute(1, 2, 0, 3).flatten(2)

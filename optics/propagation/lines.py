@@ -19,7 +19,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from optics.propagation.phasor import cis
+from optics.propagation.phasor import cis_turns
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ class ChirpLines:
         # m - n for every pair that occurs, laid out so that the circular sum is the linear one
         lag = torch.arange(self.length, dtype=torch.float64)
         lag = torch.where(lag < geometry.points, lag, lag - self.length) + m[0] - n[0]
-        kernel = torch.fft.fft(_turn(0.5 * rates * lag**2)) / self.length
-        self.first = _turn((bends - 0.5 * rates) * n**2)[:, :, None, :].to(device, dtype)
+        kernel = torch.fft.fft(cis_turns(0.5 * rates * lag**2)) / self.length
+        self.first = cis_turns((bends - 0.5 * rates) * n**2)[:, :, None, :].to(device, dtype)
         self.kernel = kernel[:, None, :].to(device, dtype)
-        self.last = _turn(-0.5 * rates * m**2)[:, None, :].to(device, dtype)
+        self.last = cis_turns(-0.5 * rates * m**2)[:, None, :].to(device, dtype)
         # the adjoint runs the same sum backwards
         self.first_conj, self.kernel_conj, self.last_conj = (
             t.conj().resolve_conj() for t in (self.first, self.kernel, self.last)
@@ -127,8 +127,8 @@ class MatrixLines:
         rates = torch.tensor(geometry.rates, dtype=torch.float64)[:, None, None]
         bends = torch.tensor(geometry.bends, dtype=torch.float64)[..., None, None]
         n, m = geometry.inputs(), geometry.outputs()
-        waves = _turn(-rates * (n[:, None] * m))
-        self.bend = _turn(bends[..., 0] * n**2)[:, :, None, :].to(device=device, dtype=dtype)
+        waves = cis_turns(-rates * (n[:, None] * m))
+        self.bend = cis_turns(bends[..., 0] * n**2)[:, :, None, :].to(device=device, dtype=dtype)
         self.waves = waves.to(device=device, dtype=dtype)
         self.bend_conj = self.bend.conj().resolve_conj()
         self.waves_adjoint = self.waves.mH.contiguous()
@@ -140,11 +140,6 @@ class MatrixLines:
     def adjoint(self, lines: Tensor, d: slice, w: slice, work: Workspace) -> Tensor:
         """(..., D, W, H, P) -> (..., D, W, H, N)."""
         return (lines @ self.waves_adjoint[w]) * self.bend_conj[d, w]
-
-
-def _turn(turns: Tensor) -> Tensor:
-    """Return the unit phasor of a phase in turns, reduced before it is rounded."""
-    return cis(2 * math.pi * (turns - turns.round()))
 
 
 @lru_cache(maxsize=64)

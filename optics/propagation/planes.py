@@ -119,77 +119,60 @@ class Pupil:
         return self.unit(w) * (self.amplitude[w] if len(self.amplitude) > 1 else self.amplitude)
 
 
-class _ToSensor(torch.autograd.Function):
-    """Pupil (..., W, H, N) -> field (..., D, W, P, Q); linear, so its own tangent."""
+class _Carry(torch.autograd.Function):
+    """A transform or its adjoint; linear, so its own tangent, and each the other's gradient."""
 
     @staticmethod
-    def forward(pupil: Tensor, transform: Transform) -> Tensor:
-        depths, waves = transform.counts
-        points = (transform.columns.points, transform.rows.points)
-        out = pupil.new_empty((*pupil.shape[:-3], depths, waves, *points))
-        bound = transform.bind(pupil)
-        for w, parts in transform.chunks(pupil):
-            plane = pupil[..., None, w, :, :]
-            for d in parts:
-                torch.mul(bound.forward(plane, d, w), bound.scale[w], out=out[..., d, w, :, :])
-        return out
+    def forward(values: Tensor, transform: Transform, back: bool) -> Tensor:
+        return (_carry_back if back else _carry)(values, transform)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Transform], output: Tensor) -> None:
-        ctx.transform = inputs[1]
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Transform, bool], output: Tensor) -> None:
+        _, ctx.transform, ctx.back = inputs
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return send_back(grads[0], ctx.transform), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return _Carry.apply(grads[0], ctx.transform, not ctx.back), None, None  # type: ignore[no-untyped-call]
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        return send(tangents[0], ctx.transform)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int, None], pupil: Tensor, transform: Transform) -> Any:
-        return send(pupil.movedim(in_dims[0], 0), transform), 0
-
-
-class _FromSensor(torch.autograd.Function):
-    """Adjoint of `_ToSensor`: field (..., D, W, P, Q) -> pupil (..., W, H, N)."""
-
-    @staticmethod
-    def forward(field: Tensor, transform: Transform) -> Tensor:
-        waves = transform.counts[1]
-        samples = (transform.columns.samples, transform.rows.samples)
-        out = field.new_empty((*field.shape[:-4], waves, *samples))
-        bound = transform.bind(field)
-        for w, parts in transform.chunks(field):
-            out[..., w, :, :] = bound.total_adjoint(field, w, parts)
+        out: Tensor = _Carry.apply(tangents[0], ctx.transform, ctx.back)  # type: ignore[no-untyped-call]
         return out
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Transform], output: Tensor) -> None:
-        ctx.transform = inputs[1]
+    def vmap(
+        info: Any, in_dims: tuple[int, None, None], values: Tensor, transform: Transform, back: bool
+    ) -> Any:
+        return _Carry.apply(values.movedim(in_dims[0], 0), transform, back), 0  # type: ignore[no-untyped-call]
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return send(grads[0], ctx.transform), None
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        return send_back(tangents[0], ctx.transform)
+def _carry(pupil: Tensor, transform: Transform) -> Tensor:
+    """Pupil (..., W, H, N) -> field (..., D, W, P, Q)."""
+    depths, waves = transform.counts
+    points = (transform.columns.points, transform.rows.points)
+    out = pupil.new_empty((*pupil.shape[:-3], depths, waves, *points))
+    bound = transform.bind(pupil)
+    for w, parts in transform.chunks(pupil):
+        plane = pupil[..., None, w, :, :]
+        for d in parts:
+            torch.mul(bound.forward(plane, d, w), bound.scale[w], out=out[..., d, w, :, :])
+    return out
 
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int, None], field: Tensor, transform: Transform) -> Any:
-        return send_back(field.movedim(in_dims[0], 0), transform), 0
+
+def _carry_back(field: Tensor, transform: Transform) -> Tensor:
+    """Field (..., D, W, P, Q) -> pupil (..., W, H, N)."""
+    waves = transform.counts[1]
+    samples = (transform.columns.samples, transform.rows.samples)
+    out = field.new_empty((*field.shape[:-4], waves, *samples))
+    bound = transform.bind(field)
+    for w, parts in transform.chunks(field):
+        out[..., w, :, :] = bound.total_adjoint(field, w, parts)
+    return out
 
 
 def send(pupil: Tensor, transform: Transform) -> Tensor:
     """Field (..., D, W, P, Q) behind pupil fields (..., W, H, N)."""
-    out: Tensor = _ToSensor.apply(pupil, transform)  # type: ignore[no-untyped-call]
-    return out
-
-
-def send_back(field: Tensor, transform: Transform) -> Tensor:
-    """Adjoint of `send`."""
-    out: Tensor = _FromSensor.apply(field, transform)  # type: ignore[no-untyped-call]
+    out: Tensor = _Carry.apply(pupil, transform, False)  # type: ignore[no-untyped-call]
     return out
 
 

@@ -1,8 +1,8 @@
-r"""Small systems made of free space and ideal lenses: gap, 4f relay, lensless camera.
+r"""Small systems made of free space and ideal lenses: 4f relay, lensless camera.
 
 Conventions as in `optics.propagation.free_space`. A deformable mirror in a 4f relay is its field
-through `Relay.image` and on into a camera; a mask some way before the lens is its field through
-`across_gap`.
+through `Relay.image` and on into a camera; a mask some way before the lens is `optics.Camera`
+with a gap.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,11 @@ from optics.propagation.convolution import convolve
 from optics.propagation.free_space import (
     Waves,
     check_planes,
-    propagate,
     propagate_to_points,
     wave_list,
 )
 from optics.propagation.sampling import SamplingError, at_least
 from optics.units import check_length
-
-
-def across_gap(field: Tensor, *, spacing: float, wavelength: Waves, gap: float) -> Tensor:
-    """Field in the lens plane of a mask that stands `gap` [m] before it (behind, if negative).
-
-    Complex (..., H, N) or (..., W or 1, H, N), spacing and wavelength [m] as for `propagate`. A
-    mask behind the lens is the same thing seen from the lens only for collimated light; in a
-    converging beam propagate the beam.
-    """
-    return propagate(field, spacing=spacing, wavelength=wavelength, distance=gap)
 
 
 @dataclass(frozen=True)

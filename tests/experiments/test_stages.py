@@ -28,6 +28,7 @@ from experiments.stages import (
     clear_stage,
 )
 from experiments.store import load_tensors
+from optics import MultilevelRelief
 from tests.experiments.test_distributed import start_two
 from tests.experiments.tiny_codesign import (
     REFERENCE,
@@ -166,6 +167,32 @@ def test_the_mask_stage_needs_no_picture_and_alternates_distances(monkeypatch):
     assert asked[0::2] == [REFERENCE] * 3
     assert all(0.75 <= d <= 3 for d in asked)
     assert len(set(asked[1::2])) == 3
+
+
+def test_annealed_levels_get_steeper_over_both_stages_and_are_exact_in_the_end():
+    small = {"aperture_diameter": 0.5e-3, "cell": 10e-6, "spread": 2e-3}
+    mask = MultilevelRelief(levels=4, rounding="annealed", **small)
+    camera = tiny_camera().replace(mask=mask, aperture_diameter=0.5e-3)
+    maker = Maker(camera, camera)
+    objective = Objective(terms={"manufacture": ManufacturabilityTerm()})
+    seen = []
+    plan = MaskSchedule(steps=3, nodes=1)
+    alone = mask_stage(maker, objective, plan, tiny_setting(), name="m")
+    for step in range(3):
+        alone.step(step)
+        seen.append(float(mask.steepness))
+    regressor = tiny_regressor()
+    design = Design(maker, regressor, start_average(regressor), objective, None)
+    together = JointSchedule(steps=3, batch=2, learning_rate=1e-3)
+    joint = joint_stage(design, tiny_crops(), together, plan, tiny_setting(), name="j")
+    for step in range(3):
+        joint.step(step)
+        seen.append(float(mask.steepness))
+    assert seen == sorted(set(seen))
+    levels = mask.height() / mask.level_height
+    assert (levels - levels.round()).abs().max() > 0.01  # still a slope between them
+    levels = mask.eval().height() / mask.level_height
+    assert (levels - levels.round()).abs().max() < 1e-9  # float64
 
 
 def test_a_fixed_camera_learns_its_landmarks():

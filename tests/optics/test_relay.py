@@ -1,4 +1,4 @@
-"""Gap, 4f relay and lensless camera."""
+"""4f relay and lensless camera."""
 
 import math
 
@@ -9,10 +9,8 @@ from optics.grids import coordinates, disc_coverage
 from optics.propagation import (
     Relay,
     SamplingError,
-    across_gap,
     cis,
     lensless_psf,
-    propagate,
     to_sensor,
 )
 
@@ -101,13 +99,6 @@ def test_a_stop_too_small_for_the_field_is_refused():
 def test_focal_lengths_in_millimetres_are_refused():
     with pytest.raises(ValueError, match=r"focal_length = 50 m is outside"):
         Relay(50, 100)
-
-
-def test_gap_is_free_space():
-    field = noise(24, 20)
-    ours = across_gap(field, spacing=SPACING, wavelength=WAVELENGTH, gap=1.5e-3)
-    exact = propagate(field, spacing=SPACING, wavelength=WAVELENGTH, distance=1.5e-3)
-    assert torch.equal(ours, exact)
 
 
 LENSLESS = {"spacing": 2e-6, "wavelength": WAVELENGTH, "points": (100, 120), "pitch": 2.5e-6}
