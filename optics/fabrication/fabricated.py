@@ -6,7 +6,6 @@ from torch import Tensor
 from optics.fabrication.surface import carries_gradient
 from optics.fabrication.tolerances import Errors, Fabrication, Thermal, thermal_of
 from optics.masks.base import Mask
-from optics.masks.carrier import CarrierRelief
 from optics.units import check_count
 
 
@@ -70,9 +69,7 @@ class Fabricated(Mask):
     @property
     def wrap_height(self) -> float:
         """Height over which the levels of the process are spread [m]."""
-        if isinstance(self.mask, CarrierRelief):
-            return self.mask.orders * self.mask.turn_height
-        return self.mask.turn_height
+        return self.mask.wrap_height
 
     def redraw(self, generator: torch.Generator | None = None) -> Errors:
         """Draw, keep and return the errors of another mask."""

@@ -11,6 +11,7 @@ zernike.py    by Zernike modes
 bspline.py    by a cubic B-spline
 radial.py     rotationally symmetric, computed in one dimension
 
+given.py      a surface from outside: measured, or read back from a file
 mirror.py     deformable mirror with actuators
 composite.py  masks in contact, a mask on a curved lens surface
 """
@@ -19,6 +20,7 @@ from optics.masks.base import FlatMask, Mask
 from optics.masks.bspline import BSplineSurface
 from optics.masks.composite import ConicDeparture, CurvedMask, MaskStack
 from optics.masks.doe import MultilevelRelief
+from optics.masks.given import GivenSurface
 from optics.masks.mirror import DeformableMirror, GaussianActuators, GivenInfluence, ZernikeModes
 from optics.masks.radial import RadialSurface
 from optics.masks.relief import WrappedRelief
@@ -32,6 +34,7 @@ __all__ = [
     "FlatMask",
     "GaussianActuators",
     "GivenInfluence",
+    "GivenSurface",
     "Mask",
     "MaskStack",
     "MultilevelRelief",

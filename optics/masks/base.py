@@ -62,6 +62,11 @@ class Mask(nn.Module, ABC):
         """Height that delays the design wavelength by one wavelength [m]."""
         return self.design_wavelength / self.index_step
 
+    @property
+    def wrap_height(self) -> float:
+        """Height after which the relief starts again, over which levels are spread [m]."""
+        return self.turn_height
+
     @abstractmethod
     def height(self) -> Tensor:
         """Surface height (samples, samples), float64, within the limits of the process [m]."""

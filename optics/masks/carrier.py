@@ -123,6 +123,11 @@ class CarrierRelief(Mask):
         return carrier, none.to(torch.float32)
 
     @property
+    def wrap_height(self) -> float:
+        """Height after which the relief starts again [m]."""
+        return self.orders * self.turn_height
+
+    @property
     def max_spread(self) -> float:
         """Widest spot that cells of this size still reach [rad]; beyond it light goes astray."""
         if self.profile not in ("gaussian", "disc"):

@@ -92,7 +92,7 @@ class MultilevelRelief(CarrierRelief):
     @property
     def level_height(self) -> float:
         """Height of one level above the one below [m]."""
-        return self.orders * self.turn_height / self.levels
+        return self.wrap_height / self.levels
 
     @torch.no_grad()
     def anneal(self, share: float) -> None:

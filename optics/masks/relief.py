@@ -65,4 +65,4 @@ class WrappedRelief(CarrierRelief):
 
     def height(self) -> Tensor:
         """Return the wrapped height (samples, samples), in [0, orders * turn_height) [m]."""
-        return self.surface().remainder(self.orders * self.turn_height)
+        return self.surface().remainder(self.wrap_height)

@@ -6,7 +6,7 @@ from optics import Camera, FlatMask, Mask, Sensor, ThinLens
 from optics.sensor import Band
 
 
-class GivenSurface(Mask):
+class FreeHeight(Mask):
     """A smooth surface, or flat cells, of a height that is handed in [m]."""
 
     def __init__(self, height, cell, *, pixelated=False, material="fused_silica"):

@@ -8,7 +8,7 @@ import torch
 from optics import Camera, FlatMask, Sensor, ThinLens, WrappedRelief, ZernikeSurface, material
 from optics.grids import coordinates, disc_coverage
 from optics.quality import energy_inside
-from tests.optics.cameras import GivenSurface, line_bands, small_camera, smooth_height, wave
+from tests.optics.cameras import FreeHeight, line_bands, small_camera, smooth_height, wave
 
 
 def tiny_pixels(pitch=1e-6):
@@ -58,7 +58,7 @@ def test_over_exactly_one_period_energy_is_conserved():
 
 def test_energy_is_lost_by_a_window_that_cuts_and_never_gained():
     height = smooth_height(64, 1e-3 / 64, 1e-6, 0.25e-3)
-    camera = small_camera(GivenSurface(height, 1e-3 / 64), window=41)
+    camera = small_camera(FreeHeight(height, 1e-3 / 64), window=41)
     wide = energy_inside(camera.psf([1.0]).detach())
     narrow = energy_inside(camera.psf([1.0]).detach()[..., 15:26, 15:26])
     assert bool((narrow < wide).all())
@@ -95,7 +95,7 @@ def test_a_mask_that_tilts_towards_positive_x_moves_the_spot_to_larger_columns(p
     step = float(material("fused_silica").index(550e-9)) - 1
     x = coordinates(64, cell)
     height = (theta / step * x).expand(64, 64)
-    camera = small_camera(GivenSurface(height, cell, pixelated=pixelated), window=41)
+    camera = small_camera(FreeHeight(height, cell, pixelated=pixelated), window=41)
     spot = camera.spot(1.0, wave(550e-9))[0].detach()
     row, column = divmod(int(spot.argmax()), 41)
     assert (row, column) == (20, 20 + round(theta * camera.sensor_distance / 5e-6))
@@ -330,7 +330,7 @@ def test_gradients_of_a_zernike_surface_are_those_of_finite_differences():
 
 def test_gradients_of_a_given_height_are_those_of_finite_differences():
     turns = torch.rand(10, 10, generator=torch.Generator().manual_seed(0)).double() * 1e-6
-    mask = GivenSurface(turns, 20e-6, pixelated=True)
+    mask = FreeHeight(turns, 20e-6, pixelated=True)
     camera = small_camera(mask, aperture_diameter=0.2e-3, window=5, sensor=tiny_pixels(20e-6))
     micrometres = (turns * 1e6).requires_grad_()
     assert torch.autograd.gradcheck(lambda v: psf_of(camera, "given", v * 1e-6), micrometres)

@@ -10,7 +10,7 @@ import torch
 from optics import Camera, FlatMask, Sensor, ThinLens, ZernikeSurface
 from optics.grids import squared_radius
 from optics.quality import encircled_energy
-from tests.optics.cameras import GivenSurface, line_bands, small_camera, smooth_height, wave
+from tests.optics.cameras import FreeHeight, line_bands, small_camera, smooth_height, wave
 
 GREEN = 550e-9
 
@@ -78,7 +78,7 @@ def test_defocused_zernike_surface_equals_poppy():
 def test_pixel_relief_with_defocus_equals_poppy_on_a_finer_pupil():
     """Cells of 8 x 8 samples for poppy, one sample and the sinc of a cell for us."""
     turns = torch.rand(40, 40, generator=torch.Generator().manual_seed(2)).double()
-    mask = GivenSurface(turns * 0.8e-6, 10e-6, pixelated=True)
+    mask = FreeHeight(turns * 0.8e-6, 10e-6, pixelated=True)
     bands = line_bands(6e-7, 5.5e-7, 5e-7)
     sensor = Sensor(pixel_pitch=25e-6, binning=1, bayer=False, bands=bands)
     camera = small_camera(mask, aperture_diameter=0.4e-3, window=61, sensor=sensor)
@@ -158,7 +158,7 @@ def test_half_a_micron_of_smooth_path_stays_within_64_pixels(seed):
     cell = 4e-3 / 256
     step = 0.45991
     height = smooth_height(256, cell, 0.5e-6 / step, 1e-3, seed=seed)
-    camera = silica_camera(GivenSurface(height, cell))
+    camera = silica_camera(FreeHeight(height, cell))
     spot = camera.spot(0.75, wave(GREEN)).detach()
     assert float(encircled_energy(spot, 64)[0]) >= 0.98
     assert math.isclose(float(spot.sum()), 1.0, abs_tol=0.02)

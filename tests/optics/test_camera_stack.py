@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from optics import FlatMask, MaskStack, RadialSurface, Sensor, ThinLens, material
-from tests.optics.cameras import GivenSurface, line_bands, small_camera, smooth_height, wave
+from tests.optics.cameras import FreeHeight, line_bands, small_camera, smooth_height, wave
 
 DISTANCES = [0.8, 1.0, 1.4]
 WAVES = wave(600e-9, 450e-9)
@@ -18,7 +18,7 @@ def relative(ours, theirs):
 
 
 def bumpy(pixelated=False, rms=0.4e-6):
-    return GivenSurface(smooth_height(64, 1e-3 / 64, rms, 0.2e-3), 1e-3 / 64, pixelated=pixelated)
+    return FreeHeight(smooth_height(64, 1e-3 / 64, rms, 0.2e-3), 1e-3 / 64, pixelated=pixelated)
 
 
 class TwistedLens(ThinLens):
@@ -81,7 +81,7 @@ def test_the_camera_tilts_the_mask_with_the_field():
     field = (0.3, -0.4)
     sine = math.sin(math.atan(0.5))
     mask = bumpy()
-    tilted = GivenSurface(
+    tilted = FreeHeight(
         mask.height().detach() * float(mask.obliquity(wave(550e-9), sine)), mask.cell
     )
     ours = small_camera(mask).spot(1.0, wave(550e-9), field=field)
@@ -108,7 +108,7 @@ def test_a_prism_moves_the_spot_alike_from_any_distance():
     height = (angle / step * x).expand(cells, cells).contiguous()
     spots = []
     for gap in (0.0, 10e-3):
-        camera = small_camera(GivenSurface(height, cell), gap=gap, focus_distance=1e3)
+        camera = small_camera(FreeHeight(height, cell), gap=gap, focus_distance=1e3)
         spots.append(camera.spot(1e3, wave(550e-9))[0].detach())
     place = torch.arange(31, dtype=torch.float64) - 15
     for spot in spots:
@@ -165,7 +165,7 @@ def test_two_materials_delay_by_the_sum():
     waves = wave(550e-9)
     rates = [float(m.turns_per_metre(waves)) for m in (first, second)]
     one = (first.height() + second.height() * rates[1] / rates[0]).detach()
-    expected = small_camera(GivenSurface(one, first.cell)).spot(1.2, waves)
+    expected = small_camera(FreeHeight(one, first.cell)).spot(1.2, waves)
     assert relative(camera.spot(1.2, waves).detach(), expected.detach()) < 1e-11
 
 
@@ -184,7 +184,7 @@ def test_a_symmetric_mask_is_computed_in_one_dimension_with_the_same_result():
         pixel_pitch=5e-6, binning=1, bayer=False, bands=line_bands(600e-9, 550e-9, 450e-9)
     )
     one = small_camera(mask, sensor=sensor)
-    mask_2d = GivenSurface(mask.height().detach(), mask.cell, material="pmma")
+    mask_2d = FreeHeight(mask.height().detach(), mask.cell, material="pmma")
     two = small_camera(mask_2d, sensor=sensor)
     for distance in (0.7, 1.0):
         ours, theirs = (c.spot(distance, WAVES).detach() for c in (one, two))

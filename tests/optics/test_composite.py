@@ -7,14 +7,14 @@ import torch
 
 from optics.masks import ConicDeparture, CurvedMask, DeformableMirror, FlatMask, MaskStack
 from optics.materials import material
-from tests.optics.cameras import GivenSurface, small_camera, smooth_height, wave
+from tests.optics.cameras import FreeHeight, small_camera, smooth_height, wave
 
 CELL = 1e-3 / 64
 COLOURS = wave(450e-9, 550e-9, 650e-9)
 
 
 def part(seed, rms=0.3e-6, **changes):
-    return GivenSurface(smooth_height(64, CELL, rms, 1e-4, seed), CELL, **changes)
+    return FreeHeight(smooth_height(64, CELL, rms, 1e-4, seed), CELL, **changes)
 
 
 def test_phases_of_two_materials_add():
@@ -29,7 +29,7 @@ def test_phases_of_two_materials_add():
 def test_stack_of_one_material_is_a_mask_of_the_summed_height():
     one, two = part(0), part(1)
     stack = MaskStack([one, two])
-    summed = GivenSurface((one.height() + two.height()).detach(), CELL)
+    summed = FreeHeight((one.height() + two.height()).detach(), CELL)
     both = [small_camera(mask).spot(1.0, COLOURS) for mask in (stack, summed)]
     torch.testing.assert_close(*both)
     (slope,) = torch.autograd.grad(both[0].square().sum(), two.given)
@@ -39,7 +39,7 @@ def test_stack_of_one_material_is_a_mask_of_the_summed_height():
 
 def test_a_surface_and_its_inverse_leave_the_bare_lens():
     one = part(0)
-    stack = MaskStack([one, GivenSurface(-one.height().detach(), CELL)])
+    stack = MaskStack([one, FreeHeight(-one.height().detach(), CELL)])
     bare = small_camera(FlatMask(aperture_diameter=1e-3, cell=CELL)).spot(1.0, COLOURS)
     torch.testing.assert_close(small_camera(stack).spot(1.0, COLOURS).detach(), bare)
 
@@ -59,7 +59,7 @@ def test_camera_sees_both_materials():
     green = wave(550e-9)
     one, two = part(0), part(1, material="n_bk7")
     ratio = two.turns_per_metre(green) / one.turns_per_metre(green)
-    alike = GivenSurface((one.height() + ratio * two.height()).detach(), CELL)
+    alike = FreeHeight((one.height() + ratio * two.height()).detach(), CELL)
     got, expected = (small_camera(m).spot(1.0, green) for m in (MaskStack([one, two]), alike))
     torch.testing.assert_close(got.detach(), expected.detach())
 
@@ -96,7 +96,7 @@ def test_grids_must_agree():
 def test_relief_on_a_slope_delays_as_a_ray_says():
     """Path of a ray through a plate of thickness h under an angle, less that in air."""
     radius, height = 2e-3, 1e-6
-    mask = GivenSurface(torch.full((64, 64), height), CELL)
+    mask = FreeHeight(torch.full((64, 64), height), CELL)
     got = CurvedMask(mask, radius=radius).height().detach()
     row, column = 10, 40
     r = math.hypot(row - 31.5, column - 31.5) * CELL

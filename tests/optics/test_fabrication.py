@@ -11,7 +11,7 @@ from torch.autograd import gradcheck
 from optics import Errors, Fabricated, Fabrication
 from optics.fabrication import THERMAL, Thermal, surface
 from optics.masks import BSplineSurface, DeformableMirror, FlatMask, MultilevelRelief, WrappedRelief
-from tests.optics.cameras import GivenSurface, small_camera, smooth_height, wave
+from tests.optics.cameras import FreeHeight, small_camera, smooth_height, wave
 
 CELL = 4e-6
 
@@ -246,7 +246,7 @@ def test_decentre_of_cells_is_whole_and_its_gradient_knows_the_wrap():
 
 
 def test_decentre_moves_the_surface_towards_larger_rows_and_columns():
-    mask = GivenSurface(smooth_height(64, CELL, 1e-6, 5e-5), CELL)
+    mask = FreeHeight(smooth_height(64, CELL, 1e-6, 5e-5), CELL)
     made = Fabricated(
         mask, fabrication=Fabrication(), errors=Errors(decentre=scalar([2 * CELL, 3 * CELL]))
     )
@@ -257,7 +257,7 @@ def test_decentre_moves_the_surface_towards_larger_rows_and_columns():
 
 
 def test_warm_silica_delays_by_index_and_expansion():
-    mask = GivenSurface(torch.full((8, 8), 1e-6, dtype=torch.float64), CELL)
+    mask = FreeHeight(torch.full((8, 8), 1e-6, dtype=torch.float64), CELL)
     made = Fabricated(mask, fabrication=Fabrication(), errors=Errors(temperature=scalar(30.0)))
     known = THERMAL["fused_silica"]
     n = mask.index_step
@@ -281,7 +281,7 @@ def test_unknown_answers_to_temperature_are_refused_unless_given():
 def test_perfect_process_returns_the_design():
     masks = [
         WrappedRelief(aperture_diameter=0.2e-3, cell=CELL),
-        GivenSurface(smooth_height(64, CELL, 1e-6, 5e-5), CELL),
+        FreeHeight(smooth_height(64, CELL, 1e-6, 5e-5), CELL),
         DeformableMirror(aperture_diameter=0.2e-3, cell=CELL),
     ]
     for mask in masks:
@@ -356,7 +356,7 @@ def test_gradients_reach_the_design_and_every_error_of_the_surface():
 
 
 def test_smooth_process_passes_gradcheck():
-    mask = GivenSurface(smooth_height(8, CELL, 1e-6, 2e-5), CELL)
+    mask = FreeHeight(smooth_height(8, CELL, 1e-6, 2e-5), CELL)
 
     def micrometres(height, etch, blur, tilt, decentre):
         errors = Errors(etch_scale=etch, blur=blur * CELL, tilt=tilt, decentre=decentre * CELL)
@@ -392,7 +392,7 @@ def test_forward_gradient_at_no_error_is_the_backward_one(pixelated):
 
 
 def test_redraw_changes_the_mask_and_not_the_design():
-    mask = GivenSurface(smooth_height(16, CELL, 1e-6, 5e-5), CELL)
+    mask = FreeHeight(smooth_height(16, CELL, 1e-6, 5e-5), CELL)
     made = Fabricated(mask, fabrication=Fabrication(etch_scale=0.1))
     before = mask.height().detach().clone()
     drawn = made.redraw(torch.Generator().manual_seed(0))
@@ -402,7 +402,7 @@ def test_redraw_changes_the_mask_and_not_the_design():
 
 
 def test_bad_settings_say_what_is_allowed():
-    smooth = GivenSurface(torch.zeros(8, 8), CELL)
+    smooth = FreeHeight(torch.zeros(8, 8), CELL)
     with pytest.raises(ValueError, match=r"tilt is \(3,\), expected \(2,\)"):
         Errors(tilt=torch.zeros(3))
     with pytest.raises(ValueError, match=r"overlay is \(3,\), expected \(layers, 2\)"):
