@@ -43,7 +43,8 @@ class _Response:
         """Places (H, W) in the table of the phases nearest to `phase`, around the circle."""
         wrapped = np.mod(phase - self.phases[0], _TURN) + self.phases[0]
         following = np.append(self.phases[1:], self.phases[0] + _TURN)
-        return np.searchsorted((self.phases + following) / 2, wrapped) % len(self.phases)
+        place = np.searchsorted((self.phases + following) / 2, wrapped) % len(self.phases)
+        return np.asarray(place, np.int64)
 
 
 @dataclass(frozen=True)
@@ -268,4 +269,5 @@ class Slm(Target):
             raise HardwareError(
                 f"{path}: {grey.shape} pixels (rows, columns), the panel has {self._panel()}"
             )
-        return grey * (_TURN / (self.correction_turn_grey or 2**bits))
+        scale = _TURN / (self.correction_turn_grey or 2**bits)
+        return np.asarray(grey * scale, np.float64)
