@@ -255,7 +255,7 @@ def _grid(position: Map, axis: str, name: str) -> tuple[NDArray[np.int64], float
 def _numbers(lines: Sequence[str], separator: str | None, name: str) -> Map:
     """Return rows of numbers, NaN where one is missing."""
     comma = separator == ";" and not any("." in line for line in lines[:100])
-    rows = []
+    rows: list[list[float]] = []
     for number, line in enumerate(lines, start=1):
         text = line.replace(",", ".") if comma else line
         cells = [

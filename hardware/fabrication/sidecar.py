@@ -61,7 +61,7 @@ UNITS = frozenset(
 )
 _LARGEST = 16 * 2**20  # bytes
 _SHA = re.compile(r"[0-9a-f]{64}")
-_NEEDED: dict[str, dict[str, type | tuple[type, ...]]] = {
+_NEEDED: dict[str, dict[str, type]] = {
     "design": {
         "name": str,
         "digest": str,
@@ -253,9 +253,9 @@ def _check(finding: Finding) -> dict[str, Plain]:
 
 
 def _check_entries(sheet: dict[str, Any], path: Path) -> None:
-    for part, kind in (("checks", list), ("files", list), ("tools", dict)):
-        if not isinstance(sheet.get(part), kind):
-            raise SidecarError(f"{path}: {part} is missing or not a {kind.__name__}")
+    for part, container in (("checks", list), ("files", list), ("tools", dict)):
+        if not isinstance(sheet.get(part), container):
+            raise SidecarError(f"{path}: {part} is missing or not a {container.__name__}")
     if "levels" not in sheet:
         raise SidecarError(f"{path}: levels is missing; it is null where there are none")
     for part, keys in _NEEDED.items():
