@@ -21,7 +21,7 @@ from optics.propagation import cis_turns, relief_spots
 from optics.pupils import (
     Place,
     cross_gap,
-    layered_phasor,
+    mask_field,
     pupil_intensity,
     symmetric_intensity,
 )
@@ -273,8 +273,8 @@ class Camera(nn.Module):
             oblique = self.mask.obliquity(wave, _sine(field)) if any(field) else 1.0
             tilted = [(height, rate * oblique) for height, rate in layers]
             amplitude = self.aperture.to(self.dtype)
-            if self.gap or len(tilted) > 1:
-                pupil = layered_phasor(tilted, amplitude)
+            pupil = mask_field(self.mask, tilted, amplitude, always=self.gap > 0)
+            if pupil is not None:
                 if self.gap:  # the wave is as curved as its object is near already at the mask
                     vergence = 1 / object_distances[0]
                     pupil = cross_gap(

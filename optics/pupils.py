@@ -45,6 +45,19 @@ def layered_phasor(layers: list[tuple[Tensor, Tensor]], amplitude: Tensor) -> Te
     return amplitude * cis_turns(turns, dtype=amplitude.dtype)
 
 
+def mask_field(
+    mask: Mask, layers: list[tuple[Tensor, Tensor]], amplitude: Tensor, *, always: bool
+) -> Tensor | None:
+    """Field (W, N, N) behind `amplitude` and `mask`.
+
+    Where one height says it all, None unless `always`: there are faster ways on from a height.
+    """
+    mean = mask.mean_field(layers[0][1]) if len(layers) == 1 else None
+    if mean is not None:
+        return amplitude * mean.to(amplitude.dtype.to_complex())
+    return layered_phasor(layers, amplitude) if always or len(layers) > 1 else None
+
+
 def cross_gap(
     pupil: Tensor,
     *,

@@ -76,12 +76,17 @@ class Fabricated(Mask):
         self.errors = self.fabrication.draw(generator)
         return self.errors
 
-    def height(self) -> Tensor:
-        """Height as made (samples, samples), float64; it may overstep the design's limits [m]."""
+    def _designed(self) -> Tensor:
+        """Height of the design (samples, samples) [m]."""
         height = self.mask.height()
         if self.oversample > 1:
             for dim in (0, 1):
                 height = height.repeat_interleave(self.oversample, dim)
+        return height
+
+    def height(self) -> Tensor:
+        """Height as made (samples, samples), float64; it may overstep the design's limits [m]."""
+        height = self._designed()
         made = self.fabrication.apply(
             height,
             self.errors,
@@ -89,15 +94,28 @@ class Fabricated(Mask):
             wrap_height=self.wrap_height,
             pixelated=self.pixelated,
         )
-        return self._warmed(made)
+        return made * self._warmth().to(made.device)
 
-    def _warmed(self, height: Tensor) -> Tensor:
-        warmer = self.errors.temperature.to(height.device)
+    def mean_field(self, rate: Tensor) -> Tensor | None:
+        """Mean field (W, N, N) of cells divided by blur or overlay; None where they are whole."""
+        if not self.pixelated:
+            return None
+        height = self._designed()
+        return self.fabrication.mean_field(
+            height,
+            self.errors,
+            rate.to(height.device) * self._warmth().to(height.device),
+            cell=self.cell,
+            wrap_height=self.wrap_height,
+        )
+
+    def _warmth(self) -> Tensor:
+        """Delay at the temperature of this mask relative to that of the design, a scalar."""
+        warmer = self.errors.temperature
         if not (carries_gradient(warmer) or float(warmer.detach())):
-            return height
+            return torch.ones_like(warmer)
         known = thermal_of(self.material.name, self.thermal)
-        grown = 1 + known.expansion * warmer
-        return height * grown * (1 + known.index_rate / self.index_step * warmer)
+        return (1 + known.expansion * warmer) * (1 + known.index_rate / self.index_step * warmer)
 
     def turns_per_metre(self, wavelength: Tensor) -> Tensor:
         """Return the design's turns of phase per metre of height (W,) [1/m]."""

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from optics.masks.doe import split_levels
 from optics.units import check_positive
 
 
@@ -53,41 +52,6 @@ def minimum_feature(height: Tensor, *, cells: int) -> Tensor:
     return -_opened(-_opened(height, cells), cells)
 
 
-def shift_layers(
-    level: Tensor, *, levels: int, level_height: float, shifts: Tensor, cell: float
-) -> Tensor:
-    r"""Height that binary etch masks leave when they lie shifted on one another.
-
-    .. math:: h = d \sum_k 2^k \, b_k(y - s_{k, y}, x - s_{k, x})
-
-    The binary masks b are shifted by any part of a cell and averaged over each cell: exact for the
-    mean height of a cell, and a sliver narrower than a cell is spread over it. Sample the mask more
-    finely (`Fabricated`, `oversample`) where slivers matter.
-
-    Parameters
-    ----------
-    level : Tensor
-        Int64 (H, W), 0 to `levels` - 1.
-    levels : int
-        A power of two.
-    level_height : float
-        Height d of one level [m].
-    shifts : Tensor
-        (log2(levels), 2), shift (y, x) of each mask, the weakest first [m]. Where one is a whole
-        number of cells the gradient is that towards larger shifts.
-    cell : float
-        Cell side [m].
-    """
-    bits = split_levels(level, levels)
-    if shifts.shape != (len(bits), 2):
-        raise ValueError(
-            f"overlay is {tuple(shifts.shape)}, expected ({len(bits)}, 2): one shift (y, x) for "
-            f"each of the masks that make {levels} levels"
-        )
-    moved = [translate(bit, shift / cell) for bit, shift in zip(bits, shifts, strict=True)]
-    return sum((2**k * b for k, b in enumerate(moved)), start=bits.new_zeros(())) * level_height
-
-
 def lateral_blur(height: Tensor, *, sigma: Tensor, cell: float, pixelated: bool) -> Tensor:
     r"""Surface convolved with a Gaussian, mirrored at its edges.
 
@@ -117,16 +81,6 @@ def lateral_blur(height: Tensor, *, sigma: Tensor, cell: float, pixelated: bool)
     return _cell_blur(_cell_blur(height, sigma.to(height) / cell).mT, sigma.to(height) / cell).mT
 
 
-def translate(values: Tensor, shift: Tensor) -> Tensor:
-    """Flat cells (H, W) shifted by (2,) cells: the mean of what comes to lie over each cell."""
-    for dim in (0, 1):
-        whole = shift[dim].detach().floor()
-        part = shift[dim] - whole
-        near, far = (_moved(values, int(whole) + k, dim) for k in (0, 1))
-        values = near + part * (far - near)
-    return values
-
-
 def decentre_smooth(height: Tensor, shift: Tensor) -> Tensor:
     """Smooth surface (H, W) shifted by (2,) samples: cubic convolution.
 
@@ -143,7 +97,7 @@ def decentre_smooth(height: Tensor, shift: Tensor) -> Tensor:
             (u - 1) * u * u / 2,
         )
         # the four samples around n - shift: n - whole - 2, ..., n - whole + 1
-        taps = [_moved(height, int(whole) + 2 - k, dim) * w for k, w in enumerate(weights)]
+        taps = [moved(height, int(whole) + 2 - k, dim) * w for k, w in enumerate(weights)]
         height = torch.stack(taps).sum(0)
     return height
 
@@ -156,14 +110,14 @@ def decentre_cells(height: Tensor, shift: Tensor, *, wrap_height: float) -> Tens
     """
     whole = shift.detach().round()
     for dim in (0, 1):
-        height = _moved(height, int(whole[dim]), dim)
+        height = moved(height, int(whole[dim]), dim)
     if not carries_gradient(shift):
         return height
     gradient_only = shift - shift.detach()
     slopes = []
     for dim in (0, 1):
         held = height.detach()
-        steps = [_moved(held, -1, dim) - held, held - _moved(held, 1, dim)]
+        steps = [moved(held, -1, dim) - held, held - moved(held, 1, dim)]
         slopes.append(sum(s - (s / wrap_height).round() * wrap_height for s in steps) / 2)
     return height - gradient_only[0] * slopes[0] - gradient_only[1] * slopes[1]
 
@@ -174,7 +128,7 @@ def carries_gradient(value: Tensor) -> bool:
     return value.requires_grad or dual.tangent is not None
 
 
-def _moved(values: Tensor, cells: int, dim: int) -> Tensor:
+def moved(values: Tensor, cells: int, dim: int) -> Tensor:
     """Values shifted by whole cells towards larger numbers; the edge value moves in."""
     size = values.shape[dim]
     source = (torch.arange(size, device=values.device) - cells).clamp(0, size - 1)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, fields
 import torch
 from torch import Tensor
 
-from optics.fabrication import surface
+from optics.fabrication import cells, surface
 from optics.grids import coordinates
 from optics.masks.doe import check_levels
+from optics.propagation import cis_turns
 from optics.units import check_positive
 
 
@@ -198,7 +199,9 @@ class Fabrication:
         """Height that comes out.
 
         In the order of the making: level rounding, minimum feature, overlay, depth, blur, wedge,
-        decentre. The functions are those of `optics.fabrication.surface`.
+        decentre. The functions are those of `optics.fabrication.surface`. Of flat cells that are
+        divided by blur or overlay it is the mean height, which is not what light sees at a wrap:
+        that is `mean_field`.
 
         Parameters
         ----------
@@ -218,6 +221,53 @@ class Fabrication:
         Tensor
             Float64 (H, W) [m]; differentiable with respect to height and errors.
         """
+        out = sum(
+            (
+                share * part
+                for share, part in self._parts(height, errors, cell, wrap_height, pixelated)
+            ),
+            start=torch.zeros_like(height),
+        )
+        errors = _on(errors, height.device)
+        if _acts(errors.blur):
+            out = surface.lateral_blur(out, sigma=errors.blur, cell=cell, pixelated=pixelated)
+        return _placed(out, errors, cell, wrap_height, pixelated)
+
+    def mean_field(
+        self, height: Tensor, errors: Errors, rate: Tensor, *, cell: float, wrap_height: float
+    ) -> Tensor | None:
+        """Mean field (W, H, N) of every flat cell, where it is not that of its mean height.
+
+        Parameters
+        ----------
+        height, errors, cell, wrap_height
+            As for `apply`.
+        rate : Tensor
+            Float64 (W,), turns of phase per metre of height [1/m].
+
+        Returns
+        -------
+        Tensor or None
+            Complex128; None where neither blur nor overlay divides the cells.
+        """
+        errors = _on(errors, height.device)
+        blurred = _acts(errors.blur)
+        if not (blurred or len(errors.overlay)):
+            return None
+        total: Tensor | None = None
+        for share, part in self._parts(height, errors, cell, wrap_height, pixelated=True):
+            made = _placed(part, errors, cell, wrap_height, pixelated=True)
+            if blurred:
+                field = cells.blurred_cells(made, rate, sigma=errors.blur, cell=cell)
+            else:
+                field = cis_turns(rate[:, None, None] * made)
+            total = share * field if total is None else total + share * field
+        return total
+
+    def _parts(
+        self, height: Tensor, errors: Errors, cell: float, wrap_height: float, pixelated: bool
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Shares of the area and their heights, before blur, wedge and decentre."""
         check_positive("wrap_height", wrap_height, "m")
         if (self.levels or self.min_feature > cell) and not pixelated:
             raise ValueError(
@@ -225,39 +275,37 @@ class Fabrication:
                 f"surface: they belong to masks of flat cells; choose a process without them"
             )
         errors = _on(errors, height.device)
+        step = wrap_height / self.levels if self.levels else 0.0
         if self.levels:
-            step = wrap_height / self.levels
             height = surface.round_levels(height, level_height=step, levels=self.levels)
         height = surface.minimum_feature(height, cells=round(self.min_feature / cell))
+        parts = [(height.new_ones(()), height)]
         if len(errors.overlay):
-            height = self._misaligned(height, errors.overlay, cell, wrap_height)
-        height = height * (1 + errors.etch_scale)
-        if _acts(errors.blur):
-            height = surface.lateral_blur(height, sigma=errors.blur, cell=cell, pixelated=pixelated)
-        if _acts(errors.tilt):
-            rise = errors.tilt.tan()
-            y, x = (coordinates(n, cell, device=height.device) for n in height.shape)
-            height = height + rise[0] * y[:, None] + rise[1] * x
-        if _acts(errors.decentre):
-            shift = errors.decentre / cell
-            if pixelated:
-                height = surface.decentre_cells(height, shift, wrap_height=wrap_height)
-            else:
-                height = surface.decentre_smooth(height, shift)
-        return height
+            if not self.levels:
+                raise ValueError("overlay errors need a process with levels")
+            level = (height.detach() / step).round().long()
+            straight = height - height.detach()  # the gradient of the height is passed on
+            shifted = cells.shifted_levels(
+                level, levels=self.levels, shifts=errors.overlay, cell=cell
+            )
+            parts = [(share, number * step + straight) for share, number in shifted]
+        return [(share, part * (1 + errors.etch_scale)) for share, part in parts]
 
-    def _misaligned(
-        self, height: Tensor, overlay: Tensor, cell: float, wrap_height: float
-    ) -> Tensor:
-        """Etch masks shifted on one another, with the gradient of the height passed straight on."""
-        if not self.levels:
-            raise ValueError("overlay errors need a process with levels")
-        step = wrap_height / self.levels
-        level = (height.detach() / step).round().long()
-        moved = surface.shift_layers(
-            level, levels=self.levels, level_height=step, shifts=overlay, cell=cell
-        )
-        return moved + (height - height.detach())
+
+def _placed(
+    height: Tensor, errors: Errors, cell: float, wrap_height: float, pixelated: bool
+) -> Tensor:
+    """Height with its wedge, at its place."""
+    if _acts(errors.tilt):
+        rise = errors.tilt.tan()
+        y, x = (coordinates(n, cell, device=height.device) for n in height.shape)
+        height = height + rise[0] * y[:, None] + rise[1] * x
+    if _acts(errors.decentre):
+        shift = errors.decentre / cell
+        if pixelated:
+            return surface.decentre_cells(height, shift, wrap_height=wrap_height)
+        return surface.decentre_smooth(height, shift)
+    return height
 
 
 def _acts(error: Tensor) -> bool:

@@ -91,6 +91,13 @@ class Mask(nn.Module, ABC):
         delay = (index**2 - sine**2).sqrt() - math.sqrt(1 - sine**2)
         return delay / (index - 1)
 
+    def mean_field(self, rate: Tensor) -> Tensor | None:
+        """Mean field (W, N, N) of the cells at `rate` (W,) turns per metre of height.
+
+        None, as for most masks, where a cell is uniform and its height says it all.
+        """
+        return None
+
     def phasor(self, wavelength: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """Complex transmission at each vacuum `wavelength` (W,) [m]: complex (W, N, N).
 

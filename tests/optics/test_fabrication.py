@@ -9,7 +9,7 @@ import torch
 from torch.autograd import gradcheck
 
 from optics import Errors, Fabricated, Fabrication
-from optics.fabrication import THERMAL, Thermal, surface
+from optics.fabrication import THERMAL, Thermal, cells, surface
 from optics.masks import BSplineSurface, DeformableMirror, FlatMask, MultilevelRelief, WrappedRelief
 from tests.optics.cameras import FreeHeight, small_camera, smooth_height, wave
 
@@ -103,8 +103,8 @@ def test_minimum_feature_does_not_move_the_surface():
     """An even square has no centre cell: erosion and dilation must lean opposite ways."""
     height = torch.zeros(12, 12, dtype=torch.float64)
     height[3:7, 5:9] = 1.0
-    for cells in (2, 3, 4):
-        torch.testing.assert_close(surface.minimum_feature(height, cells=cells), height)
+    for side in (2, 3, 4):
+        torch.testing.assert_close(surface.minimum_feature(height, cells=side), height)
 
 
 # overlay
@@ -114,7 +114,8 @@ def test_overlay_of_a_binary_layer_moves_it_towards_larger_columns():
     level = torch.zeros(4, 8, dtype=torch.int64)
     level[:, 3] = 2  # the stronger of two masks
     shifts = torch.tensor([[0.0, 0.0], [0.0, 0.25 * CELL]], dtype=torch.float64)
-    made = surface.shift_layers(level, levels=4, level_height=1e-7, shifts=shifts, cell=CELL)
+    parts = cells.shifted_levels(level, levels=4, shifts=shifts, cell=CELL)
+    made = sum(share * part for share, part in parts) * 1e-7
     expected = torch.tensor([0, 0, 0, 0.75, 0.25, 0, 0, 0], dtype=torch.float64) * 2e-7
     torch.testing.assert_close(made, expected.expand(4, 8), rtol=1e-12, atol=1e-20)
 
@@ -146,7 +147,8 @@ def test_overlay_keeps_the_volume_inside_and_has_the_gradient_of_the_shift():
     level[3:6, 4:8] = torch.randint(0, 8, (3, 4), generator=torch.Generator().manual_seed(0))
 
     def made(shifts):
-        return surface.shift_layers(level, levels=8, level_height=1.0, shifts=shifts, cell=1.0)
+        parts = cells.shifted_levels(level, levels=8, shifts=shifts, cell=1.0)
+        return sum(share * part for share, part in parts)
 
     shifts = (random_height(3, 2) * 2 - 1).requires_grad_()
     assert float(made(shifts).detach().sum()) == pytest.approx(float(level.sum()), rel=1e-12)
