@@ -55,6 +55,7 @@ class CodeV(Target):
     """
 
     name: ClassVar[str] = "codev"
+    seen_along_light: ClassVar[bool] = True
 
     most: int = 1024
     modes: int = MOST_FRINGE

@@ -257,7 +257,7 @@ class EtchMasks(Target):
                     "x_m": grid.metres(x),
                     "y_m": grid.metres(y),
                     "datatype": i if self.dose_step else 0,
-                    "dose_relative": 1 + (i - (len(centres) - 1) / 2) * self.dose_step,
+                    "dose_ratio": 1 + (i - (len(centres) - 1) / 2) * self.dose_step,
                 }
                 for i, (name, (x, y)) in enumerate(zip(self._copies.names(), centres, strict=True))
             ],

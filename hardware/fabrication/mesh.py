@@ -9,6 +9,7 @@ import math
 import struct
 import zipfile
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -221,6 +222,7 @@ class Stl(Mesh):
     """Binary STL; the format has no unit, its header says millimetres."""
 
     name: ClassVar[str] = "stl"
+    units: ClassVar[Mapping[str, str]] = {"wall": "ratio"}
 
     @property
     def _ending(self) -> str:
@@ -258,6 +260,7 @@ class ThreeMf(Mesh):
     """3MF core specification 1.3: XML in a zip file, with its unit; numbers to 0.01 nm."""
 
     name: ClassVar[str] = "3mf"
+    units: ClassVar[Mapping[str, str]] = {"wall": "ratio"}
 
     @property
     def _ending(self) -> str:

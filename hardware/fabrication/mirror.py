@@ -11,7 +11,7 @@ diameter of the design, whatever relay stands between them.
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -68,6 +68,8 @@ class Mirror(Target):
     """
 
     name: ClassVar[str] = "mirror"
+    units: ClassVar[Mapping[str, str]] = {"coupling": "ratio", "damping": "ratio"}
+    seen_along_light: ClassVar[bool] = True
 
     modes: Sequence[int] = tuple(range(2, 16))
     actuators: int = 12

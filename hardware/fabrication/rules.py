@@ -144,7 +144,7 @@ class _Checks:
             self.skipped += [f"{name}: the mask is not etched in levels" for name in wanted]
             return []
         out = []
-        for number, etch in enumerate(self.levels.etched(self.design)):
+        for number, etch in enumerate(self.levels.etched(self.design), 1):
             where = f", etch {number}"
             if process.min_feature:
                 out.append(self._width("min_feature" + where, etch, process.min_feature))

@@ -231,7 +231,7 @@ def _etches(design: MaskDesign, levels: Levels) -> dict[str, Plain]:
         "etches": [
             {"etch": number, "depth_nm": depth * 1e9, "cumulative_depth_nm": total * 1e9}
             for number, (depth, total) in enumerate(
-                zip(depths, [sum(depths[: n + 1]) for n in range(len(depths))], strict=True)
+                zip(depths, [sum(depths[: n + 1]) for n in range(len(depths))], strict=True), 1
             )
         ],
     }

@@ -9,6 +9,7 @@ Pixels are seen along the light, the upper left one first.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -82,6 +83,8 @@ class Slm(Target):
     """
 
     name: ClassVar[str] = "slm"
+    units: ClassVar[Mapping[str, str]] = {"index": "ratio"}
+    seen_along_light: ClassVar[bool] = True
 
     columns: int = 1920
     rows: int = 1080

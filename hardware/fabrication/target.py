@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from hardware.fabrication.design import HeightMap, MaskDesign
+from hardware.fabrication.levels import Levels
 
 #: A value in a sidecar; a float stands under a key that ends in its unit.
 Plain = str | int | float | bool | None | list["Plain"] | dict[str, "Plain"]
@@ -84,6 +85,14 @@ class Target(ABC):
 
     #: Name on the command line.
     name: ClassVar[str]
+    #: Units of options that are no lengths [m], "ratio" for plain numbers.
+    units: ClassVar[Mapping[str, str]] = {}
+    #: Whether the files show the mask along the light; the others show who looks at its relief.
+    seen_along_light: ClassVar[bool] = False
+
+    def relief_levels(self) -> Levels | None:
+        """Levels that the files describe; None for continuous heights."""
+        return None
 
     @abstractmethod
     def meant(self, design: MaskDesign) -> HeightMap:

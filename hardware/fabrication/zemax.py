@@ -46,6 +46,7 @@ class Zemax(Target):
     """
 
     name: ClassVar[str] = "zemax"
+    seen_along_light: ClassVar[bool] = True
 
     most: int = 1024
     modes: int = 37

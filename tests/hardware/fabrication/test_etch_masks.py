@@ -190,7 +190,7 @@ def test_each_copy_has_its_datatype_and_dose_and_the_middle_one_the_nominal(tmp_
     design = blazed()
     written = Gds(copy_columns=3, dose_step=0.1, levels=2).write(design, tmp_path)
     copies = written.notes["copies"]
-    assert [copy["dose_relative"] for copy in copies] == pytest.approx([0.9, 1.0, 1.1])
+    assert [copy["dose_ratio"] for copy in copies] == pytest.approx([0.9, 1.0, 1.1])
     for copy in copies[1:]:
         boxes, _ = flat(written.files[0], 1, copy["datatype"])
         middle = (boxes[:, [0, 1]].min(0) + boxes[:, [2, 3]].max(0)) / 2

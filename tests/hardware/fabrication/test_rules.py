@@ -73,7 +73,7 @@ def test_only_the_etch_with_the_narrow_lines_fails():
     numbers[:, 20:22] = 2
     report = Process(min_feature=3 * CELL).check(design_of(numbers * TURN / 4), Levels(4))
     assert [f.ok for f in report.findings] == [False, True]
-    assert report.failed[0].rule.endswith("etch 0")
+    assert report.failed[0].rule.endswith("etch 1")
 
 
 def test_a_broken_place_is_where_it_was_drawn():

@@ -1,0 +1,253 @@
+"""A mask on its way out: what is to be made, its files, and what came back from them."""
+
+import logging
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from experiments.store import ResourceError, atomic_write, require_space, sync_folder
+from hardware.fabrication.design import HeightMap, MaskDesign
+from hardware.fabrication.findings import Report
+from hardware.fabrication.levels import Levels
+from hardware.fabrication.rules import Process
+from hardware.fabrication.sidecar import build_sidecar, sidecar_text
+from hardware.fabrication.target import Plain, RoundTrip, Target, Written
+from optics import Camera, GivenSurface, Mask
+
+log = logging.getLogger(__name__)
+
+SIDECAR = "mask.json"
+#: Libraries whose versions go into the sidecar, where they are installed.
+_TOOLS = ("veilens", "numpy", "gdstk", "ezdxf", "trimesh", "tifffile", "pillow", "h5py")
+
+Faces = Literal["object", "sensor"]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Files that were written and read again.
+
+    Attributes
+    ----------
+    folder : Path
+        Where they are.
+    written : Written
+        Their names and notes.
+    found : HeightMap
+        Surface read back, seen along the light.
+    trip : RoundTrip
+        Its difference to the surface that was meant.
+    seconds : float
+        Time to write and read [s].
+    peak : float
+        Most memory of the process so far [MiB].
+    size : int
+        All files [bytes].
+    """
+
+    folder: Path
+    written: Written
+    found: HeightMap
+    trip: RoundTrip
+    seconds: float
+    peak: float
+    size: int
+
+
+def design_of(camera: Camera, *, name: str) -> MaskDesign:
+    """Mask of a camera as a design for a maker.
+
+    Raises
+    ------
+    ValueError
+        The mask is no single relief of one material.
+    """
+    mask: Mask = camera.mask
+    layers = mask.layers(torch.tensor([mask.design_wavelength], dtype=torch.float64))
+    if len(layers) != 1:
+        raise ValueError(
+            f"{type(mask).__name__} is made of {len(layers)} materials: export its parts one by one"
+        )
+    with torch.no_grad():
+        height = mask.height().cpu().numpy().astype(np.float64)
+    side = min(height.shape) * mask.cell
+    return MaskDesign(
+        height,
+        mask.cell,
+        wavelength=mask.design_wavelength,
+        index=float(mask.material.index(mask.design_wavelength)),
+        material=mask.material.name,
+        index_source=mask.material.source,
+        diameter=min(camera.aperture_diameter, side),
+        pixelated=mask.pixelated,
+        name=name,
+    )
+
+
+def as_meant(design: MaskDesign, target: Target) -> MaskDesign:
+    """Return the design with the heights that the files will hold, where they have its cells.
+
+    The rules of a process are about what is made: a relief that is wrapped or rounded on its way
+    into the files is judged after that.
+    """
+    meant = target.meant(design)
+    if meant.shape != design.shape:
+        return design
+    return replace(design, height=meant.height)
+
+
+def write_files(
+    target: Target,
+    design: MaskDesign,
+    report: Report,
+    folder: Path,
+    *,
+    faces: Faces,
+    force: bool,
+) -> Exported:
+    """Write, read back, compare and describe; the folder appears whole or not at all.
+
+    Parameters
+    ----------
+    target : Target
+        The format.
+    design : MaskDesign
+        The mask, seen along the light.
+    report : Report
+        Outcome of the design rules.
+    folder : Path
+        Folder to make; it must not be there yet.
+    faces : {"object", "sensor"}
+        Which way the relief faces in the camera.
+    force : bool
+        Mark the files as failed where a rule is broken, instead of refusing to write them.
+
+    Raises
+    ------
+    DesignRuleError
+        A rule is broken and `force` is not set; nothing is written.
+    ResourceError
+        The disk is full or refuses to be written on; nothing is left behind.
+    """
+    if not force:
+        report.require()
+    turned = faces == "sensor" and not target.seen_along_light
+    seen = design.as_seen("sensor" if turned else "object")
+    estimate = target.estimate(seen)
+    require_space(folder.parent, estimate.size)
+    begun = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(begun, ignore_errors=True)  # of an export that was killed
+    try:
+        begun.mkdir(parents=True)
+        start = time.monotonic()
+        written = target.write(seen, begun)
+        found = target.read(begun, written)
+        trip = target.compare(seen, found)
+        seconds = time.monotonic() - start
+        notes: dict[str, Plain] = {"relief_faces": faces, "mirrored": turned}
+        if report.failed:
+            notes["failed"] = [finding.line() for finding in report.failed]
+        sheet = build_sidecar(
+            seen,
+            target.name,
+            options=options_of(target),
+            notes=notes | dict(written.notes),
+            findings=report.findings,
+            round_trip=trip,
+            files=written.files,
+            tools=_versions(),
+            levels=target.relief_levels(),
+        )
+        sheet["failed"] = bool(report.failed)
+        atomic_write(begun / SIDECAR, sidecar_text(sheet).encode())
+        size = sum(file.stat().st_size for file in begun.iterdir())
+        begun.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise ResourceError(
+            f"{folder} could not be written: {error.strerror or error}; nothing is left of it. "
+            f"Make room, or choose another place with hydra.run.dir="
+        ) from error
+    finally:
+        shutil.rmtree(begun, ignore_errors=True)
+    files = [folder / file.name for file in written.files]
+    along = replace(found, height=found.height[:, ::-1].copy()) if turned else found
+    return Exported(
+        folder, replace(written, files=files), along, trip, seconds, peak_memory(), size
+    )
+
+
+def options_of(target: Target) -> dict[str, Plain]:
+    """Options of a target as plain values; a length stands under a key with its unit."""
+    out: dict[str, Plain] = {}
+    for item in fields(target):  # type: ignore[arg-type]
+        value = getattr(target, item.name)
+        if isinstance(value, float):
+            out[f"{item.name}_{target.units.get(item.name, 'm')}"] = value
+        elif isinstance(value, Path):
+            out[item.name] = value.name
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            lengths = any(isinstance(entry, float) for entry in value)
+            out[f"{item.name}_m" if lengths else item.name] = list(value)
+        else:
+            out[item.name] = value
+    return out
+
+
+def as_mask(found: HeightMap, mask: Mask, *, levels: Levels | None) -> GivenSurface:
+    """Surface from outside in the place of `mask`: same material and design wavelength.
+
+    Parameters
+    ----------
+    found : HeightMap
+        Surface, seen along the light.
+    mask : Mask
+        The design.
+    levels : Levels, optional
+        Levels of the files, which say where the relief is wrapped now.
+    """
+    rows, columns = found.shape
+    if rows != columns:
+        raise ValueError(f"the surface has {rows} x {columns} samples; a square one is needed")
+    same = np.isclose(found.spacing, mask.cell, rtol=1e-6, atol=0)
+    return GivenSurface(
+        torch.from_numpy(found.height),
+        cell=found.spacing,
+        material=mask.material.name,
+        design_wavelength=mask.design_wavelength,
+        pixelated=mask.pixelated and bool(same),
+        wrap_height=levels.waves * mask.turn_height if levels else mask.wrap_height,
+    )
+
+
+def peak_memory() -> float:
+    """Most memory the process has held [MiB]."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def log_report(process: Process, report: Report) -> None:
+    """Say the outcome of the design rules."""
+    kept = len(report.findings) - len(report.failed)
+    log.info("design rules: %d of %d kept", kept, len(report.findings))
+    for line in report.summary():
+        log.info("  %s", line)
+
+
+def _versions() -> Mapping[str, str]:
+    out = {}
+    for name in _TOOLS:
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out
