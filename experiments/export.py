@@ -119,7 +119,7 @@ def preview(
     """Look through the design and through the mask of the files, with errors of the making."""
     levels = target.relief_levels()
     camera = work.camera(LEARNED)
-    mask = as_mask(exported.found, camera.mask, levels=levels)
+    mask = as_mask(exported.found, camera, levels=levels)
     bench = Preview(work, pictures=settings["pictures"], nodes=settings["nodes"])
     count = levels.count if levels else 0
     shown = {"design": bench.look(camera, label="design", progress=settings["progress"])}

@@ -1,6 +1,7 @@
 """A mask on its way out: what is to be made, its files, and what came back from them."""
 
 import logging
+import math
 import resource
 import shutil
 import sys
@@ -13,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from experiments.store import ResourceError, atomic_write, require_space, sync_folder
 from hardware.fabrication.design import HeightMap, MaskDesign
@@ -203,28 +205,40 @@ def options_of(target: Target) -> dict[str, Plain]:
     return out
 
 
-def as_mask(found: HeightMap, mask: Mask, *, levels: Levels | None) -> GivenSurface:
-    """Surface from outside in the place of `mask`: same material and design wavelength.
+def as_mask(found: HeightMap, camera: Camera, *, levels: Levels | None) -> GivenSurface:
+    """Surface from outside in the place of a camera's mask: same material, same wavelength.
+
+    Samples as wide as whole cells of the design are flat cells as they were; others stand for a
+    smooth surface, and are made as fine as the camera's window asks for.
 
     Parameters
     ----------
     found : HeightMap
         Surface, seen along the light.
-    mask : Mask
-        The design.
+    camera : Camera
+        With the design as its mask.
     levels : Levels, optional
         Levels of the files, which say where the relief is wrapped now.
     """
+    mask = camera.mask
     rows, columns = found.shape
     if rows != columns:
         raise ValueError(f"the surface has {rows} x {columns} samples; a square one is needed")
-    same = np.isclose(found.spacing, mask.cell, rtol=1e-6, atol=0)
+    ratio = found.spacing / mask.cell
+    pixelated = mask.pixelated and abs(ratio - round(ratio)) < 1e-6
+    height, spacing = found.height, found.spacing
+    if not pixelated:
+        shortest = min(band.shortest for band in camera.sensor.bands)
+        finest = shortest * camera.sensor_distance / (camera.window * camera.sensor.pitch)
+        parts = math.ceil(spacing / (0.98 * finest))
+        height = ndimage.zoom(height, parts, order=3, mode="nearest", grid_mode=True)
+        spacing /= parts
     return GivenSurface(
-        torch.from_numpy(found.height),
-        cell=found.spacing,
+        torch.from_numpy(height),
+        cell=spacing,
         material=mask.material.name,
         design_wavelength=mask.design_wavelength,
-        pixelated=mask.pixelated and bool(same),
+        pixelated=pixelated,
         wrap_height=levels.waves * mask.turn_height if levels else mask.wrap_height,
     )
 

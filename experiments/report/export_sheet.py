@@ -110,7 +110,7 @@ def _relief(design: MaskDesign, report: Report) -> Drawing:
     if broken is not None:
         text += f" {int(broken.sum())} cells that break a rule are in pink."
     return Drawing("relief", wide, "Height map of the mask, whole and close.", text,
-                   narrow=narrow, full=True)  # fmt: skip
+                   narrow=narrow, full=True, photographic=True)  # fmt: skip
 
 
 def _corner(design: MaskDesign, broken: NDArray[np.bool_] | None) -> tuple[slice, slice]:
@@ -198,6 +198,7 @@ def _difference(target: Target, design: MaskDesign, exported: Exported) -> Drawi
         "read_back", figure, "Height map that was read back from the files.",
         f"Read back from the files: {trip.area_error} cells are off by more than half a step of "
         f"{trip.step * 1e9:.3g} nm, at most {trip.max_height_error * 1e9:.3g} nm.",
+        photographic=True,
     )  # fmt: skip
 
 
@@ -220,7 +221,7 @@ def _spots(seen: Mapping[str, Seen]) -> Drawing:
     return Drawing(
         "psfs", wide, "PSF of the design, of the exported mask, and with errors of the making.",
         "Green channel at the reference distance, one logarithmic scale for all.",
-        narrow=narrow, full=True,
+        narrow=narrow, full=True, photographic=True,
     )  # fmt: skip
 
 

@@ -153,7 +153,7 @@ class Mirror(Target):
             f"highest_{unit}": solution.influence.highest.tolist(),
             "unit": unit,
             "clipped": solution.clipped,
-            "damping": self.damping,
+            "damping_ratio": self.damping,
             "surface_rms_nm": solution.wanted_rms * 1e9,
             "residual_rms_nm": solution.residual * 1e9,
             "not_in_modes_rms_nm": solution.not_in_modes * 1e9,
