@@ -17,6 +17,8 @@ LIBRARIES = {
         "quality"
     ),
     "anonymizer": "alignment detection teachers heatmaps regressors recognition checkpoints",
+    "hardware": "errors fabrication",
+    "calibration": "errors surface placement precompensation",
 }
 
 #: The modules of the jobs that are useful as a library.

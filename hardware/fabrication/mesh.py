@@ -268,7 +268,7 @@ class ThreeMf(Mesh):
 
     @property
     def _bytes(self) -> int:
-        return 13  # compressed, measured
+        return 9  # after compression: 8 to 9 on reliefs of two million triangles
 
     def step(self, design: MaskDesign) -> float:
         return 1e-11

@@ -13,7 +13,7 @@ from hardware.fabrication.layout import Layout
 from hardware.fabrication.target import Estimate
 
 _USER_UNIT = 1e-6  # [m]
-#: Bytes of a rectangle after compression: measured on masks like lenses (4) and like noise (6).
+#: Bytes of a rectangle after compression: of masks like noise; those like lenses need fewer.
 _BOX_SIZE = 5
 _CHUNK = 1 << 16  # polygons that exist as Python objects in a list at a time
 
