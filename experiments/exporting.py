@@ -28,6 +28,11 @@ from optics import Camera, GivenSurface, Mask
 log = logging.getLogger(__name__)
 
 SIDECAR = "mask.json"
+#: A lens turns the picture over; the map is in the orientation of the upright picture.
+MOUNTING = (
+    "seen along the light, with the scene upright, the map stands turned by 180 degrees: its first "
+    "row at the bottom, its first column on the right"
+)
 #: Libraries whose versions go into the sidecar, where they are installed.
 _TOOLS = ("veilens", "numpy", "gdstk", "ezdxf", "trimesh", "tifffile", "pillow", "h5py")
 
@@ -155,7 +160,7 @@ def write_files(
         found = target.read(begun, written)
         trip = target.compare(seen, found)
         seconds = time.monotonic() - start
-        notes: dict[str, Plain] = {"relief_faces": faces, "mirrored": turned}
+        notes: dict[str, Plain] = {"relief_faces": faces, "mirrored": turned, "mounting": MOUNTING}
         if report.failed:
             notes["failed"] = [finding.line() for finding in report.failed]
         sheet = build_sidecar(

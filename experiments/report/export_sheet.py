@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from experiments.exporting import Exported
+from experiments.exporting import MOUNTING, Exported
 from experiments.preview import SHOWN, Seen
 from experiments.report.drawing import Drawing, bare, house_style, new_figure
 from experiments.report.sheet import Section, Sheet, Table
@@ -56,7 +56,7 @@ def export_sheet(
         f"({design.index_source}) at {design.temperature:g} K. "
         f"{design.shape[1]} x {design.shape[0]} cells of {design.spacing * 1e6:g} um, clear "
         f"diameter {design.diameter * 1e3:g} mm, relief {design.relief * 1e6:.3f} um.",
-        "Maps are seen along the light, from the object towards the sensor; y grows downwards.",
+        f"Maps are in the orientation of the upright picture, y downwards. Mounting: {MOUNTING}.",
     ]
     sections = [
         Section("Relief", "", [_relief(design, report)]),

@@ -2,7 +2,8 @@
 
 Maps are (H, W), seen along the light, from the object towards the sensor: x grows with the
 columns, y with the rows, and (0, 0) is the middle of the map. Files with y up turn it over; who
-looks at the relief from the other side sees it mirrored, see `as_seen`.
+looks at the relief from the other side sees it mirrored, see `as_seen`. How a map is mounted under
+a lens that turns pictures over is the business of who knows the camera.
 """
 
 import hashlib
