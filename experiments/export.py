@@ -43,15 +43,10 @@ log = logging.getLogger(__name__)
 
 def main(settings: Settings, run: Path) -> None:
     """Export one mask."""
+    logging.getLogger("ezdxf").setLevel(logging.ERROR)  # it tells about its own defaults
     target: Target = build(settings["target"])
     process: Process = build(settings["process"])
-    work = None
-    if settings["surface"] is None:
-        source = find_run(settings["job"], str(settings["run"]))
-        work = Codesign(stored_settings(source, settings), source)
-        design = design_of(work.camera(LEARNED), name=settings["name"])
-    else:
-        design = design_from_file(settings)
+    work, design = source_of(settings)
     estimate = target.estimate(design)
     log.info(
         "%s: %d x %d cells, about %.1f MB%s", target.name, *design.shape[::-1],
@@ -74,7 +69,7 @@ def main(settings: Settings, run: Path) -> None:
         exported.seconds, exported.size / 1e6, trip.area_error, trip.max_height_error,
     )  # fmt: skip
     seen: dict[str, Seen] = {}
-    if work is not None and settings["preview"]:
+    if work is not None and settings["preview"] and target.holds_relief:
         seen = preview(settings, work, target, exported)
     metrics |= {
         "seconds": exported.seconds,
@@ -88,6 +83,15 @@ def main(settings: Settings, run: Path) -> None:
         metrics |= {f"{name}/{key}": one.metrics[key] for key in SHOWN if key in one.metrics}
     save_json(run / "metrics.json", metrics)
     write_sheet(run, export_sheet(design, target, process, report, exported, seen))
+
+
+def source_of(settings: Settings) -> tuple[Codesign | None, MaskDesign]:
+    """Return the run, if it is one, and the mask that is to be made."""
+    if settings["surface"] is not None:
+        return None, design_from_file(settings)
+    source = find_run(settings["job"], str(settings["run"]))
+    work = Codesign(stored_settings(source, settings), source)
+    return work, design_of(work.camera(LEARNED), name=settings["name"])
 
 
 def design_from_file(settings: Settings) -> MaskDesign:
@@ -119,7 +123,7 @@ def preview(
     """Look through the design and through the mask of the files, with errors of the making."""
     levels = target.relief_levels()
     camera = work.camera(LEARNED)
-    mask = as_mask(exported.found, camera, levels=levels)
+    mask = as_mask(exported.found, camera, levels=levels, flat=target.flat_cells)
     bench = Preview(work, pictures=settings["pictures"], nodes=settings["nodes"])
     count = levels.count if levels else 0
     shown = {"design": bench.look(camera, label="design", progress=settings["progress"])}
@@ -145,21 +149,26 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"job = {settings['job']!r}, expected codesign or demo")
     if settings["faces"] not in ("object", "sensor"):
         raise SettingsError(f"faces = {settings['faces']!r}, expected object or sensor")
-    if settings["surface"] is None:
-        find_run(settings["job"], str(settings["run"]))
-    else:
-        design_from_file(settings)
     if settings["pictures"] < 2 or settings["nodes"] < 3:
         raise SettingsError(
             f"pictures = {settings['pictures']}, nodes = {settings['nodes']}: pictures >= 2 and "
             f"nodes >= 3"
         )
+    for value in settings["corners"]["etch_scale"]:
+        if not -1 < value < 1:
+            raise SettingsError(f"corners.etch_scale = {value:g}: above -1 and below 1 is needed")
     for value in settings["corners"]["blur"]:
         if value < 0:
             raise SettingsError(f"corners.blur = {value:g} m: zero or more is needed")
     target: Target = build(settings["target"])
     corners(levels=2 if target.relief_levels() else 0, **settings["corners"])
     build(settings["process"])
+    _, design = source_of(settings)
+    try:  # what a format refuses depends on the mask
+        target.estimate(design)
+        target.meant(design)
+    except ValueError as error:
+        raise SettingsError(f"target = {target.name}: {error}") from error
 
 
 if __name__ == "__main__":

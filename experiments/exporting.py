@@ -6,6 +6,7 @@ import resource
 import shutil
 import sys
 import time
+from contextlib import suppress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from experiments.store import ResourceError, atomic_write, require_space, sync_folder
+from experiments.store import ArtifactError, ResourceError, atomic_write, require_space, sync_folder
 from hardware.fabrication.design import HeightMap, MaskDesign
 from hardware.fabrication.findings import Report
 from hardware.fabrication.levels import Levels
@@ -106,8 +107,11 @@ def as_meant(design: MaskDesign, target: Target) -> MaskDesign:
     The rules of a process are about what is made: a relief that is wrapped or rounded on its way
     into the files is judged after that.
     """
+    if not target.holds_relief:
+        return design
     meant = target.meant(design)
-    if meant.shape != design.shape:
+    alike = math.isclose(meant.spacing, design.spacing, rel_tol=1e-6)
+    if meant.shape != design.shape or not alike:
         return design
     return replace(design, height=meant.height)
 
@@ -136,17 +140,33 @@ def write_files(
     faces : {"object", "sensor"}
         Which way the relief faces in the camera.
     force : bool
-        Mark the files as failed where a rule is broken, instead of refusing to write them.
+        Mark the files as failed where a rule is broken or cells come back wrong, instead of
+        refusing to write them.
 
     Raises
     ------
     DesignRuleError
         A rule is broken and `force` is not set; nothing is written.
+    ArtifactError
+        What was read back is not what was meant and `force` is not set; nothing is left behind.
     ResourceError
-        The disk is full or refuses to be written on; nothing is left behind.
+        `folder` is there already, or the disk is full or refuses to be written on; nothing is left
+        behind.
+    ValueError
+        `faces` is unknown, or the target has a `faces` of its own that contradicts it.
     """
+    own = getattr(target, "faces", faces)
+    if faces not in ("object", "sensor") or own != faces:
+        raise ValueError(
+            f"faces = {faces!r}, target.faces = {own!r}: object or sensor, the same for both; "
+            f"leave target.faces alone and set faces"
+        )
     if not force:
         report.require()
+    if folder.exists():
+        raise ResourceError(
+            f"{folder} is there already; choose another place with hydra.run.dir=, or move it away"
+        )
     turned = faces == "sensor" and not target.seen_along_light
     seen = design.as_seen("sensor" if turned else "object")
     estimate = target.estimate(seen)
@@ -160,9 +180,19 @@ def write_files(
         found = target.read(begun, written)
         trip = target.compare(seen, found)
         seconds = time.monotonic() - start
+        wrong = [finding.line() for finding in report.failed]
+        if not trip.exact:
+            wrong.append(
+                f"{trip.area_error} cells came back wrong, by {trip.max_height_error:.3g} m at most"
+            )
+            if not force:
+                raise ArtifactError(
+                    f"{target.name}: {wrong[-1]}; nothing is left of the files. Take another "
+                    f"target, or force=true, which marks them as failed"
+                )
         notes: dict[str, Plain] = {"relief_faces": faces, "mirrored": turned, "mounting": MOUNTING}
-        if report.failed:
-            notes["failed"] = [finding.line() for finding in report.failed]
+        if wrong:
+            notes["failed"] = list(wrong)
         sheet = build_sidecar(
             seen,
             target.name,
@@ -174,11 +204,11 @@ def write_files(
             tools=_versions(),
             levels=target.relief_levels(),
         )
-        sheet["failed"] = bool(report.failed)
+        sheet["failed"] = bool(wrong)
         atomic_write(begun / SIDECAR, sidecar_text(sheet).encode())
         size = sum(file.stat().st_size for file in begun.iterdir())
+        sync_folder(begun)
         begun.rename(folder)
-        sync_folder(folder.parent)
     except OSError as error:
         raise ResourceError(
             f"{folder} could not be written: {error.strerror or error}; nothing is left of it. "
@@ -186,6 +216,8 @@ def write_files(
         ) from error
     finally:
         shutil.rmtree(begun, ignore_errors=True)
+    with suppress(OSError):  # the files are whole and read back; only their name is not yet safe
+        sync_folder(folder.parent)
     files = [folder / file.name for file in written.files]
     along = replace(found, height=found.height[:, ::-1].copy()) if turned else found
     return Exported(
@@ -210,11 +242,14 @@ def options_of(target: Target) -> dict[str, Plain]:
     return out
 
 
-def as_mask(found: HeightMap, camera: Camera, *, levels: Levels | None) -> GivenSurface:
+def as_mask(
+    found: HeightMap, camera: Camera, *, levels: Levels | None, flat: bool | None = None
+) -> GivenSurface:
     """Surface from outside in the place of a camera's mask: same material, same wavelength.
 
     Samples as wide as whole cells of the design are flat cells as they were; others stand for a
-    smooth surface, and are made as fine as the camera's window asks for.
+    smooth surface, and are made as fine as the camera's window asks for. Of a surface that is not
+    square, the square in the middle is taken.
 
     Parameters
     ----------
@@ -224,22 +259,31 @@ def as_mask(found: HeightMap, camera: Camera, *, levels: Levels | None) -> Given
         With the design as its mask.
     levels : Levels, optional
         Levels of the files, which say where the relief is wrapped now.
+    flat : bool, optional
+        Whether samples are flat cells, where the device decides that and not the design.
     """
     mask = camera.mask
-    rows, columns = found.shape
-    if rows != columns:
-        raise ValueError(f"the surface has {rows} x {columns} samples; a square one is needed")
     ratio = found.spacing / mask.cell
-    pixelated = mask.pixelated and abs(ratio - round(ratio)) < 1e-6
+    whole = round(ratio) > 0 and abs(ratio - round(ratio)) < 1e-6
+    pixelated = mask.pixelated and whole if flat is None else flat
     height, spacing = found.height, found.spacing
-    if not pixelated:
+    odd = (height.shape[1] - height.shape[0]) % 2  # then the middle lies half a sample off
+    if pixelated:
+        if odd:
+            height, spacing = np.repeat(np.repeat(height, 2, 0), 2, 1), spacing / 2
+    else:
         shortest = min(band.shortest for band in camera.sensor.bands)
         finest = shortest * camera.sensor_distance / (camera.window * camera.sensor.pitch)
         parts = math.ceil(spacing / (0.98 * finest))
+        parts += parts * odd % 2
         height = ndimage.zoom(height, parts, order=3, mode="nearest", grid_mode=True)
         spacing /= parts
+    rows, columns = height.shape
+    side = min(rows, columns)
+    top, left = (rows - side) // 2, (columns - side) // 2
+    square = np.ascontiguousarray(height[top : top + side, left : left + side])
     return GivenSurface(
-        torch.from_numpy(height),
+        torch.from_numpy(square),
         cell=spacing,
         material=mask.material.name,
         design_wavelength=mask.design_wavelength,

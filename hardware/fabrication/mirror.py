@@ -70,6 +70,7 @@ class Mirror(Target):
     name: ClassVar[str] = "mirror"
     units: ClassVar[Mapping[str, str]] = {"coupling": "ratio", "damping": "ratio"}
     seen_along_light: ClassVar[bool] = True
+    flat_cells: ClassVar[bool | None] = False
 
     modes: Sequence[int] = tuple(range(2, 16))
     actuators: int = 12

@@ -48,6 +48,7 @@ class Outline(Target):
     """
 
     name: ClassVar[str] = "dxf"
+    holds_relief: ClassVar[bool] = False
 
     margin: float = 100e-6
     street: float = 100e-6

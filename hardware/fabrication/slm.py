@@ -85,6 +85,7 @@ class Slm(Target):
     name: ClassVar[str] = "slm"
     units: ClassVar[Mapping[str, str]] = {"index": "ratio"}
     seen_along_light: ClassVar[bool] = True
+    flat_cells: ClassVar[bool | None] = True
 
     columns: int = 1920
     rows: int = 1080

@@ -89,6 +89,10 @@ class Target(ABC):
     units: ClassVar[Mapping[str, str]] = {}
     #: Whether the files show the mask along the light; the others show who looks at its relief.
     seen_along_light: ClassVar[bool] = False
+    #: Whether the files hold the relief; others hold outlines alone.
+    holds_relief: ClassVar[bool] = True
+    #: True if the device has flat cells, False if its surface is smooth, None if as the design.
+    flat_cells: ClassVar[bool | None] = None
 
     def relief_levels(self) -> Levels | None:
         """Levels that the files describe; None for continuous heights."""

@@ -56,7 +56,7 @@ def radial_spots(
     points: tuple[int, int],
     pitch: float,
     curvature: Tensor | None = None,
-    fineness: float = 10.0,
+    fineness: float = 12.0,
 ) -> Tensor:
     r"""Intensity on the sensor behind a rotationally symmetric pupil, centred on its axis.
 
@@ -76,7 +76,7 @@ def radial_spots(
         Distance of neighbouring points [m].
     curvature : Tensor, optional
         Float64 (D, W) residual curvature 1/d + 1/z - 1/f of D object distances [1/m].
-    fineness : float, default 10.0
+    fineness : float, default 12.0
         Entries of the radial table per shortest half-period of the intensity; the interpolation
         error falls with its fourth power.
 

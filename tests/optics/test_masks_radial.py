@@ -47,7 +47,7 @@ def test_flat_pupil_gives_the_airy_pattern(dtype, bar):
     v = math.pi * DIAMETER / DISTANCE * torch.hypot(y[:, None], x) / WAVE[:, None, None]
     peak = (math.pi * DIAMETER**2 / 4 / (WAVE * DISTANCE)) ** 2
     airy = (2 * torch.from_numpy(j1(v.numpy())) / v) ** 2
-    # four-point interpolation: (3/128) (2 pi / 20)^4 = 2e-4 of the highest frequency, which the
+    # four-point interpolation: (3/128) (2 pi / 24)^4 = 1e-4 of the highest frequency, which the
     # transfer function of a disc holds only at its vanishing end
     assert float((got / peak[:, None, None] - airy).abs().max()) < bar
 
