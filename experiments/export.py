@@ -21,6 +21,7 @@ from experiments.exporting import (
     Exported,
     as_mask,
     as_meant,
+    check_faces,
     design_of,
     log_report,
     peak_memory,
@@ -147,8 +148,6 @@ def check(settings: Settings) -> None:
         )
     if settings["job"] not in ("codesign", "demo"):
         raise SettingsError(f"job = {settings['job']!r}, expected codesign or demo")
-    if settings["faces"] not in ("object", "sensor"):
-        raise SettingsError(f"faces = {settings['faces']!r}, expected object or sensor")
     if settings["pictures"] < 2 or settings["nodes"] < 3:
         raise SettingsError(
             f"pictures = {settings['pictures']}, nodes = {settings['nodes']}: pictures >= 2 and "
@@ -163,6 +162,7 @@ def check(settings: Settings) -> None:
     target: Target = build(settings["target"])
     corners(levels=2 if target.relief_levels() else 0, **settings["corners"])
     build(settings["process"])
+    check_faces(target, settings["faces"])
     _, design = source_of(settings)
     try:  # what a format refuses depends on the mask
         target.estimate(design)

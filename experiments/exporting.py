@@ -155,12 +155,7 @@ def write_files(
     ValueError
         `faces` is unknown, or the target has a `faces` of its own that contradicts it.
     """
-    own = getattr(target, "faces", faces)
-    if faces not in ("object", "sensor") or own != faces:
-        raise ValueError(
-            f"faces = {faces!r}, target.faces = {own!r}: object or sensor, the same for both; "
-            f"leave target.faces alone and set faces"
-        )
+    check_faces(target, faces)
     if not force:
         report.require()
     if folder.exists():
@@ -223,6 +218,16 @@ def write_files(
     return Exported(
         folder, replace(written, files=files), along, trip, seconds, peak_memory(), size
     )
+
+
+def check_faces(target: Target, faces: str) -> None:
+    """Raise ValueError unless `faces` is known and is what the target has in its own options."""
+    own = getattr(target, "faces", faces)
+    if faces not in ("object", "sensor") or own != faces:
+        raise ValueError(
+            f"faces = {faces!r}, target.faces = {own!r}: object or sensor, the same for both; "
+            f"leave target.faces alone and set faces"
+        )
 
 
 def options_of(target: Target) -> dict[str, Plain]:
