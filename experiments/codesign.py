@@ -65,7 +65,7 @@ def evaluate(settings: Settings, run: Path) -> None:
     """Judge the finished run `run=` on the people in `data`, with its stored attackers."""
     source = find_run("codesign", str(settings["run"]))
     stored = stored_settings(source, settings)
-    for key in ("data", "evaluation", "pools"):
+    for key in ("data", "evaluation"):  # the recognisers are those that became its attackers
         stored[key] = settings[key]
     work = Codesign(stored, source)
     crops = open_crops(stored["data"], stored)

@@ -289,8 +289,12 @@ class Codesign:
         """Return the pool and its copies that were trained on camera `name`."""
         retrained = {}
         for label, recognizer in self.pool.items():
+            path = self.folder(name) / f"attacker_{label}.safetensors"
+            if not path.exists():  # trained on people, judged on another kind of pictures
+                log.warning("%s: no attacker was made of %s; it judges as it is only", name, label)
+                continue
             attacker = Attacker(recognizer)
-            tensors, _ = load_tensors(self.folder(name) / f"attacker_{label}.safetensors")
+            tensors, _ = load_tensors(path)
             attacker.probe.load_state_dict(tensors)
             retrained[label] = attacker.to(self.processes.device).requires_grad_(False).eval()
         return Judges(self.pool, retrained)
