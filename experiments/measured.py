@@ -28,7 +28,7 @@ from experiments.launch import find_run, run_job
 from experiments.measuring import (
     Comparison,
     along_light,
-    check_field,
+    check_scan,
     compare,
     made_camera,
     next_heights,
@@ -236,7 +236,7 @@ def check(settings: Settings) -> None:
             f"nodes >= 3"
         )
     scan = _scan(settings["scan"], settings["y"])
-    check_field(scan, opened(settings).design)
+    check_scan(scan, opened(settings).design)
 
 
 if __name__ == "__main__":

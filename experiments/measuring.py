@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError
-from calibration.placement import sample
+from calibration.placement import levelled, sample
 from calibration.precompensation import Correction, Precompensation
 from calibration.surface import Registration, register
 from hardware.fabrication.design import HeightMap, Map, MaskDesign
@@ -23,7 +23,7 @@ from optics import Camera, GivenSurface
 
 MOST_SAMPLES = 4096  # on a side of the surface that goes into the camera
 _LEAST_AREA = 0.5  # of the clear diameter's area that the scan has to be able to cover
-_DEPTHS = (0.2, 5.0)  # beyond them the unit of the heights is wrong
+_MOST_RATIO = 50.0  # of the heights of scan and design; one wrong prefix is a thousand
 _SEEN = 0.5  # share of a cell that has to be measured
 
 
@@ -100,22 +100,32 @@ def along_light(scan: Measured, faces: Literal["object", "sensor"]) -> Measured:
     return scan.oriented(mirrored=faces == "sensor", quarter_turns=0)
 
 
-def check_field(scan: Measured, design: MaskDesign) -> None:
-    """Refuse a scan that cannot cover half of the clear diameter.
+def check_scan(scan: Measured, design: MaskDesign) -> None:
+    """Refuse a scan whose size or depth is out of all proportion to the design.
 
     Raises
     ------
     CalibrationError
-        The scan is too small.
+        The scan cannot cover half of the clear diameter, or its heights are in another unit.
     """
     rows, columns = scan.height.shape
-    width, height = columns * scan.spacing_x, rows * scan.spacing_y
-    covered = min(width, design.diameter) * min(height, design.diameter)
+    wide, high = columns * scan.spacing_x, rows * scan.spacing_y
+    covered = min(wide, design.diameter) * min(high, design.diameter)
     if covered < _LEAST_AREA * math.pi / 4 * design.diameter**2:
         raise CalibrationError(
-            f"{scan.source}: the scan is {width * 1e3:.4g} x {height * 1e3:.4g} mm, the clear "
+            f"{scan.source}: the scan is {wide * 1e3:.4g} x {high * 1e3:.4g} mm, the clear "
             f"diameter of the mask {design.diameter * 1e3:.4g} mm; at least half of its area has "
             f"to be measured: stitch more fields, or check the lateral calibration and its unit"
+        )
+    if design.relief == 0:
+        raise CalibrationError("the design is flat: there is nothing to lay the scan on")
+    height = levelled(scan.height)[scan.valid]
+    ratio = float(height.std() / design.height[design.clear].std())
+    if not 1 / _MOST_RATIO <= ratio <= _MOST_RATIO:
+        raise CalibrationError(
+            f"{scan.source}: the scan varies by {height.std() * 1e6:.3g} um rms less its plane, "
+            f"{ratio:.3g} times as much as the design: check the unit of the heights, and that it "
+            f"is a scan of this mask"
         )
 
 
@@ -144,14 +154,8 @@ def compare(
     CalibrationError
         The scan is too small, is of something else, or its heights are in another unit.
     """
-    check_field(scan, design)
+    check_scan(scan, design)
     found = register(scan, design, max_turn=max_turn, orientations=orientations)
-    depth = found.surface.etch_scale
-    if not _DEPTHS[0] <= depth <= _DEPTHS[1]:
-        raise CalibrationError(
-            f"{scan.source}: the measured relief is {depth:.3g} times as deep as the design, "
-            f"{_DEPTHS[0]:g} to {_DEPTHS[1]:g} are allowed: check the unit of the heights"
-        )
     upright = scan.oriented(mirrored=found.mirrored, quarter_turns=found.quarter_turns)
     parts = samples_per_cell(upright, design)
     fine, holes = _resampled(upright, design, found, parts)
