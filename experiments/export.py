@@ -28,7 +28,7 @@ from experiments.exporting import (
     write_files,
 )
 from experiments.launch import find_run, run_job
-from experiments.preview import SHOWN, Preview, Seen, corners
+from experiments.preview import SHOWN, Preview, Seen, as_made, corners
 from experiments.report.export_sheet import export_sheet
 from experiments.report.sheet import write_sheet
 from experiments.settings import Settings, SettingsError, build
@@ -129,7 +129,7 @@ def preview(
     count = levels.count if levels else 0
     shown = {"design": bench.look(camera, label="design", progress=settings["progress"])}
     for name, errors in corners(levels=count, **settings["corners"]).items():
-        made = bench.made(camera, mask, errors, levels=count)
+        made = as_made(camera, mask, errors, levels=count)
         shown[name] = bench.look(made, label=name, progress=settings["progress"])
         log.info(
             "%-18s %s", name,

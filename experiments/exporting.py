@@ -279,9 +279,11 @@ def as_mask(
     else:
         shortest = min(band.shortest for band in camera.sensor.bands)
         finest = shortest * camera.sensor_distance / (camera.window * camera.sensor.pitch)
-        parts = math.ceil(spacing / (0.98 * finest))
+        sampled = abs(ratio - 1) < 1e-6 and not mask.pixelated  # as the design itself is
+        parts = 1 if sampled else math.ceil(spacing / (0.98 * finest))
         parts += parts * odd % 2
-        height = ndimage.zoom(height, parts, order=3, mode="nearest", grid_mode=True)
+        if parts > 1:
+            height = ndimage.zoom(height, parts, order=3, mode="nearest", grid_mode=True)
         spacing /= parts
     rows, columns = height.shape
     side = min(rows, columns)

@@ -61,16 +61,23 @@ def corners(
     """
     out = {"as exported": Errors()}
     for value in etch_scale:
-        out[f"depth {value:+.0%}"] = Errors(etch_scale=torch.tensor(value))
+        out[f"depth {value * 100:+.4g}%"] = Errors(etch_scale=torch.tensor(value))
     if levels:
         masks = levels.bit_length() - 1
         for value in overlay:
             shifts = torch.full((masks, 2), value, dtype=torch.float64)
             shifts[0] = 0
-            out[f"overlay {value * 1e6:+.1f} um"] = Errors(overlay=shifts)
+            out[f"overlay {value * 1e6:+.4g} um"] = Errors(overlay=shifts)
     for value in blur:
-        out[f"blur {value * 1e6:.1f} um"] = Errors(blur=torch.tensor(value))
+        out[f"blur {value * 1e6:.4g} um"] = Errors(blur=torch.tensor(value))
     return out
+
+
+def as_made(camera: Camera, mask: Mask, errors: Errors, *, levels: int) -> Camera:
+    """Return `camera` with `mask` in it, made with `errors`."""
+    process = Fabrication(levels=levels if len(errors.overlay) else 0)
+    fabricated = Fabricated(mask, fabrication=process, errors=errors)
+    return camera.replace(mask=fabricated.to(camera.aperture.device))
 
 
 class Preview:
@@ -123,12 +130,6 @@ class Preview:
             progress=progress,
         )
         return Seen(psf.cpu(), found)
-
-    def made(self, camera: Camera, mask: Mask, errors: Errors, *, levels: int) -> Camera:
-        """Return `camera` with `mask` in it, made with `errors`."""
-        process = Fabrication(levels=levels if len(errors.overlay) else 0)
-        fabricated = Fabricated(mask, fabrication=process, errors=errors)
-        return camera.replace(mask=fabricated.to(camera.aperture.device))
 
 
 def _strengths(stored: Mapping[str, float]) -> dict[str, float]:
