@@ -289,6 +289,8 @@ def _cell(one: Seen, key: str) -> str:
 
 
 def _quantity(value: float, unit: str) -> str:
+    if not np.isfinite(value):  # no zone at all, no hollow at all
+        return "none"
     if unit != "m":
         return f"{value:.4g} {unit}".strip()
     for factor, name in ((1e3, "mm"), (1e6, "um"), (1e9, "nm")):
