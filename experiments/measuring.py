@@ -178,8 +178,8 @@ def _resampled(
 ) -> tuple[HeightMap, NDArray[np.bool_]]:
     """Return the made surface on cells divided by `parts`, and where it was not measured.
 
-    Every sample is the nearest point of the scan. Heights between two points would turn steep
-    walls into slopes that are not there, and the light of the walls into light elsewhere.
+    Every sample is the nearest point of the scan: heights between two points would soften steps
+    and walls further, and with them the diffraction orders of the cells.
     """
     meant = np.repeat(np.repeat(design.height, parts, 0), parts, 1)
     grid = HeightMap(meant, design.spacing / parts)

@@ -65,7 +65,9 @@ def measured_sheet(
         Section(
             "Design and made surface",
             f"{left:.0f} of {metrics['cells']:.0f} cells within the clear diameter were not "
-            f"measured: there the surface as made is the design.",
+            f"measured: there the surface as made is the design."
+            if left
+            else f"All {metrics['cells']:.0f} cells within the clear diameter were measured.",
             [_maps(comparison), _cut(comparison)],
         ),
         Section(
@@ -196,8 +198,8 @@ def _placement(comparison: Comparison, metrics: Mapping[str, float]) -> Table:
         ("shift in x", "shift_x_m", 1e6, "um"),
         ("shift in y", "shift_y_m", 1e6, "um"),
         ("turn from x towards y", "turn_rad", 1e3, "mrad"),
-        ("size in x", "scale_x", 1.0, ""),
-        ("size in y", "scale_y", 1.0, ""),
+        ("size in x, less one", "scale_x", 1e6, "ppm"),
+        ("size in y, less one", "scale_y", 1e6, "ppm"),
         ("tilt along x", "tilt_x_rad", 1e3, "mrad"),
         ("tilt along y", "tilt_y_rad", 1e3, "mrad"),
         ("height of the design's zero", "piston_m", 1e9, "nm"),
@@ -205,7 +207,8 @@ def _placement(comparison: Comparison, metrics: Mapping[str, float]) -> Table:
     ]
     rows = []
     for name, key, factor, unit in quantities:
-        value, spread = metrics[key] * factor, metrics[f"uncertainty/{key}"] * factor
+        zero = 1.0 if unit == "ppm" else 0.0
+        value, spread = (metrics[key] - zero) * factor, metrics[f"uncertainty/{key}"] * factor
         rows.append([name, *_rounded(value, spread), unit])
     rows += [
         ["blur of process and instrument", f"{metrics['blur_m'] * 1e6:.3g}", "", "um"],
@@ -215,7 +218,10 @@ def _placement(comparison: Comparison, metrics: Mapping[str, float]) -> Table:
         ["variance explained", f"{metrics['explained']:.2%}", "", ""],
     ]
     found = comparison.found
-    note = "Standard uncertainties, for white noise: texture of the surface makes them too small. "
+    note = (
+        "Standard uncertainties for white noise alone; edges of cells and texture of the surface "
+        "are none, and can make the errors many times larger. "
+    )
     if found.mirrored or found.quarter_turns:
         mirror = "mirrored left to right and " if found.mirrored else ""
         note += f"The scan was {mirror}turned by {90 * found.quarter_turns} deg to fit."

@@ -128,16 +128,9 @@ def test_a_scan_becomes_the_surface_as_made_and_a_next_print_that_is_better(
     design, fine, scan = print_one
     np.savez(tmp_path / "design.npz", height_m=design.height, spacing_m=CELL)
     save_csv(tmp_path / "scan.csv", scan)
-    save_npz(tmp_path / "scan.npz", scan)
     common = ["surface=design.npz", "max_height=2 um", "gain=1.0", "low_pass=2 um"]
-    assert lab(*common, "scan=scan.npz", "hydra.run.dir=one")[0] == 0
-    assert lab(*common, "scan=scan.csv", "y=up", "hydra.run.dir=csv")[0] == 0
+    assert lab(*common, "scan=scan.csv", "y=up", "hydra.run.dir=one")[0] == 0
     found = json.loads((tmp_path / "one/metrics.json").read_text())
-    other = json.loads((tmp_path / "csv/metrics.json").read_text())
-    for key in ("shift_x_m", "turn_rad", "depth_scale", "residual_rms_m"):
-        # the table has its positions to 0.1 nm and its heights to 1 pm
-        assert other[key] == pytest.approx(found[key], rel=1e-3), key
-
     # Steps between cells lie anywhere between two points: some 1e4 points on steps, each off by
     # up to half a point, leave a hundredth of a cell.
     assert math.hypot(found["shift_x_m"] - SHIFT[0], found["shift_y_m"] - SHIFT[1]) < 0.02 * CELL
@@ -156,7 +149,7 @@ def test_a_scan_becomes_the_surface_as_made_and_a_next_print_that_is_better(
     error = rms((made - truth)[design.clear])
     wrong = rms((truth - design.height)[design.clear])
     # Points are 2.5 um wide in cells of 8 um: those on a step belong to two cells.
-    assert error < 10e-9
+    assert error < 4e-9  # 1.3 nm of noise, and as much of the steps
     assert error < 0.4 * wrong
     residual, _ = stored(tmp_path / "one/residual.npz")
     np.testing.assert_allclose(residual + design.height, made, atol=1e-15)
@@ -218,13 +211,13 @@ def test_a_mask_on_levels_is_compared_with_its_levels(lab, tmp_path):
 
 
 def test_the_camera_sees_the_walls_of_the_scan_and_not_mean_heights():
-    """Soft walls in a steep relief: the scan's own points come nearer to the true PSF."""
+    """Soft walls of three wavelengths: the scan's own points come nearer to the true PSF."""
     camera = tiny_camera()
     rng = np.random.default_rng(4)
     count = camera.mask.samples
-    slow = ndimage.gaussian_filter(rng.normal(size=(count, count)), 3, mode="wrap")
+    slow = ndimage.gaussian_filter(rng.normal(size=(count, count)), 8, mode="wrap")
     design = design_of(
-        (1.5 * slow / slow.std() % 1.0) * 3 * TURN, cell=CELL, diameter=camera.aperture_diameter
+        (0.4 * slow / slow.std() % 1.0) * 3 * TURN, cell=CELL, diameter=camera.aperture_diameter
     )
     fine = printed(design.height)
     result = compare(
@@ -244,8 +237,10 @@ def test_the_camera_sees_the_walls_of_the_scan_and_not_mean_heights():
     def off(one):
         return float((one - truth).abs().sum() / truth.sum())
 
-    assert off(means) > 0.05  # walls of three waves: their mean height is another phase
-    assert off(seen) < 0.4 * off(means)
+    # Walls of three waves: their mean height is another phase.
+    assert off(means) > 0.15
+    # What is left is the width of the scan's points, 2.5 um, twice that of the blur.
+    assert off(seen) < 0.3 * off(means)
 
 
 def test_the_page_shows_the_camera_too(tmp_path, print_one):
