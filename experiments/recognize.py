@@ -104,7 +104,9 @@ def main(settings: Settings, run: Path) -> None:
     learn = learn.subset(paired_rows(learn.person))
     network: Recognizer = build(settings["network"])
     people = len(np.unique(learn.person))
-    head = CosineHead(people, network.dimension, margin=settings["margin"], scale=settings["scale"])
+    head = CosineHead(
+        people, network.dimension, margin=settings["cosine_margin"], scale=settings["scale"]
+    )
     log.info("%d pictures of %d people", len(learn), people)
     plan: Schedule = build(settings["training"])
     stage = training_stage(network, head, learn, settings)
@@ -144,9 +146,10 @@ def check(settings: Settings) -> None:
     """Refuse settings that cannot work, before anything is written."""
     for name in ("data", "network", "framing", "training"):
         build(settings[name])
-    if not 0 <= settings["margin"] < 1 or not settings["scale"] > 0:
+    if not 0 <= settings["cosine_margin"] < 1 or not settings["scale"] > 0:
         raise SettingsError(
-            f"margin = {settings['margin']}, scale = {settings['scale']}: 0 <= margin < 1 and "
+            f"cosine_margin = {settings['cosine_margin']}, scale = {settings['scale']}: "
+            f"0 <= cosine_margin < 1 and "
             f"scale > 0 are needed"
         )
 
