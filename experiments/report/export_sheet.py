@@ -5,14 +5,15 @@ from dataclasses import fields
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from experiments.exporting import MOUNTING, Exported
-from experiments.preview import SHOWN, Seen
+from experiments.preview import Seen
 from experiments.report.drawing import Drawing, bare, house_style, new_figure
+from experiments.report.seen_numbers import numbers_table, psf_row
 from experiments.report.sheet import Section, Sheet, Table
 from experiments.store import file_sha256
 from hardware.fabrication.design import HeightMap, MaskDesign
@@ -22,14 +23,7 @@ from hardware.fabrication.rules import Process
 from hardware.fabrication.target import Target
 
 _BROKEN = "#e6007a"
-_LABELS = {
-    "landmark_nme": "landmark error",
-    "reid_auc_offtheshelf": "off the shelf",
-    "reid_auc_retrained": "retrained",
-    "reid_auc_inverted_100": "inverted, 100 frames",
-    "psf_spread_face_widths": "spread [face widths]",
-    "psf_energy_inside": "energy inside",
-}
+_PSFS = "PSF of the design, of the exported mask, and with errors of the making."
 _MOST_PIXELS = 1200  # of a drawn map; larger ones are thinned out
 _CLOSE = 96  # cells across a close view
 
@@ -77,8 +71,8 @@ def export_sheet(
                 "The mask of the files in the camera of the design, as it is and with one error "
                 "of the making at a time. Regressor and attackers are those of the design; none "
                 "was trained again.",
-                [_spots(seen)],
-                [_numbers(seen)],
+                [psf_row(seen, across=4, alt=_PSFS)],
+                [numbers_table(seen)],
             )
         )
     return Sheet(headline=headline, lead=lead, sections=sections)
@@ -202,29 +196,6 @@ def _difference(target: Target, design: MaskDesign, exported: Exported) -> Drawi
     )  # fmt: skip
 
 
-def _spots(seen: Mapping[str, Seen]) -> Drawing:
-    def draw(columns: int, width: float) -> Figure:
-        rows = -(-len(seen) // columns)
-        figure = new_figure(width, rows * (width / columns + 0.3), pad=0.03)
-        top = max(float(one.psf[1].max()) for one in seen.values())
-        norm = LogNorm(top * 1e-3, top)
-        for place, (name, one) in enumerate(seen.items(), 1):
-            axes = figure.add_subplot(rows, columns, place)
-            shown = axes.imshow(one.psf[1].numpy().clip(top * 1e-3), norm=norm, cmap="magma")
-            axes.set_title(name)
-            bare(axes)
-        figure.colorbar(shown, ax=figure.axes, label="energy per pixel", shrink=0.8)
-        return figure
-
-    with house_style():
-        wide, narrow = draw(4, 10.6), draw(2, 4.6)
-    return Drawing(
-        "psfs", wide, "PSF of the design, of the exported mask, and with errors of the making.",
-        "Green channel at the reference distance, one logarithmic scale for all.",
-        narrow=narrow, full=True, photographic=True,
-    )  # fmt: skip
-
-
 def _rules(report: Report) -> Table:
     rows = [
         [
@@ -270,22 +241,6 @@ def _files(exported: Exported) -> Table:
         for file in sorted(exported.folder.iterdir())
     ]
     return Table(["file", "MB", "SHA-256, first 16"], rows)
-
-
-def _numbers(seen: Mapping[str, Seen]) -> Table:
-    keys = [k for k in SHOWN if all(k in one.metrics for one in seen.values())]
-    rows = [[name, *(_cell(one, key) for key in keys)] for name, one in seen.items()]
-    note = (
-        "Landmark error over the eye distance. Attackers: chance that the right person's clear "
-        "picture ranks above another's, 0.5 is guessing; 95 % interval over people."
-    )
-    return Table(["mask", *(_LABELS[k] for k in keys)], rows, note)
-
-
-def _cell(one: Seen, key: str) -> str:
-    value = f"{one.metrics[key]:.3f}"
-    low, high = one.metrics.get(f"{key}_lo"), one.metrics.get(f"{key}_hi")
-    return value if low is None or high is None else f"{value} [{low:.3f}, {high:.3f}]"
 
 
 def _quantity(value: float, unit: str) -> str:

@@ -4,28 +4,20 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from calibration.precompensation import Correction
 from experiments.measuring import Comparison
 from experiments.preview import Seen
-from experiments.report.drawing import Drawing, bare, house_style, new_figure
+from experiments.report.drawing import Drawing, house_style, new_figure
+from experiments.report.seen_numbers import numbers_table, psf_row
 from experiments.report.sheet import Section, Sheet, Table
 from hardware.fabrication.design import HeightMap, Map, MaskDesign
 
 _CLOSE = 48  # cells along the cut
 _MOST_PIXELS = 1000  # of a drawn map; larger ones are thinned out
-_LABELS = {
-    "landmark_nme": "landmark error",
-    "reid_auc_offtheshelf": "off the shelf",
-    "reid_auc_retrained": "retrained",
-    "reid_auc_inverted_100": "inverted, 100 frames",
-    "psf_spread_face_widths": "spread [face widths]",
-    "psf_energy_inside": "energy inside",
-}
-_NAMES = {"design": "design", "as_made": "as made"}
+_PSFS = "PSF of the design and of the mask as it was made."
 
 
 def measured_sheet(
@@ -60,6 +52,7 @@ def measured_sheet(
         f"{design.relief * 1e6:.3f} um.",
         "Maps are seen along the light, from the object towards the sensor; y grows downwards.",
     ]
+    named = {name.replace("_", " "): one for name, one in seen.items()}
     left = metrics["unmeasured_cells"]
     sections = [
         Section(
@@ -90,8 +83,8 @@ def measured_sheet(
                 "The camera with the mask as it was made",
                 f"The made surface has {comparison.parts} x {comparison.parts} samples per cell "
                 f"here. Regressor and attackers are those of the design; none was trained again.",
-                [_spots(seen)],
-                [_numbers(seen)],
+                [psf_row(named, across=2, alt=_PSFS)],
+                [numbers_table(named)],
             )
         )
     headline = (
@@ -258,44 +251,3 @@ def _order(metrics: Mapping[str, float]) -> Table:
         ["cells at the limit of the process", f"{metrics['next/limited_cells']:.0f}"],
     ]
     return Table(["", "next.npz"], rows)
-
-
-def _spots(seen: Mapping[str, Seen]) -> Drawing:
-    top = max(float(one.psf[1].max()) for one in seen.values())
-    norm = LogNorm(top * 1e-3, top)
-
-    def draw(width: float) -> Figure:
-        figure = new_figure(width, width / 2 + 0.2, pad=0.03)
-        for place, (name, one) in enumerate(seen.items(), 1):
-            axes = figure.add_subplot(1, len(seen), place)
-            shown = axes.imshow(one.psf[1].numpy().clip(top * 1e-3), norm=norm, cmap="magma")
-            axes.set_title(_NAMES.get(name, name))
-            bare(axes)
-        figure.colorbar(shown, ax=figure.axes, label="energy per pixel", shrink=0.8)
-        return figure
-
-    with house_style():
-        wide, narrow = draw(8.4), draw(4.6)
-    return Drawing(
-        "psfs", wide, "PSF of the design and of the mask as it was made.",
-        "Green channel at the reference distance, one logarithmic scale for both.",
-        narrow=narrow, full=True, photographic=True,
-    )  # fmt: skip
-
-
-def _numbers(seen: Mapping[str, Seen]) -> Table:
-    keys = [k for k in _LABELS if all(k in one.metrics for one in seen.values())]
-    rows = [
-        [_NAMES.get(name, name), *(_cell(one, key) for key in keys)] for name, one in seen.items()
-    ]
-    note = (
-        "Landmark error over the eye distance. Attackers: chance that the right person's clear "
-        "picture ranks above another's, 0.5 is guessing; 95 % interval over people."
-    )
-    return Table(["mask", *(_LABELS[k] for k in keys)], rows, note)
-
-
-def _cell(one: Seen, key: str) -> str:
-    value = f"{one.metrics[key]:.3f}"
-    low, high = one.metrics.get(f"{key}_lo"), one.metrics.get(f"{key}_hi")
-    return value if low is None or high is None else f"{value} [{low:.3f}, {high:.3f}]"

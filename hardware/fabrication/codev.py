@@ -24,6 +24,7 @@ from hardware.fabrication.lens_text import (
     lens_notes,
     resampled,
     sag_sign,
+    zernike_notes,
 )
 from hardware.fabrication.target import Estimate, Target, Written
 from hardware.fabrication.zernike_fit import (
@@ -104,14 +105,8 @@ class CodeV(Target):
             "grid_width_mm": (columns - 1) * grid.spacing * 1e3,
             "grid_height_mm": (rows - 1) * grid.spacing * 1e3,
             "grid_extent": "from first to last sample: give the program this size for the grid",
-            "zernike_terms": self.modes,
-            "zernike_residual_rms_nm": fit.residual * 1e9,
-            "map_rms_nm": fit.rms * 1e9,
         }
-        if fit.residual > 0.1 * fit.rms:
-            notes["zernike_remark"] = (
-                "the modes do not describe this map (a wrapped relief is not smooth): use the grid"
-            )
+        notes |= zernike_notes(fit)
         return Written([grid_file, zernike_file], notes)
 
     def read(self, folder: Path, written: Written) -> HeightMap:

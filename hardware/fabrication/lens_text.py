@@ -11,6 +11,7 @@ from typing import Literal
 from hardware.fabrication.design import HeightMap, MaskDesign
 from hardware.fabrication.resampling import coarsen
 from hardware.fabrication.target import Plain
+from hardware.fabrication.zernike_fit import Fit
 
 Faces = Literal["object", "sensor"]
 
@@ -45,6 +46,20 @@ def lens_notes(design: MaskDesign, grid: HeightMap, faces: Faces) -> dict[str, P
     }
     if remark := resampled(design, grid):
         notes["resampled"] = remark
+    return notes
+
+
+def zernike_notes(fit: Fit) -> dict[str, Plain]:
+    """Return notes on the modes of a Zernike file."""
+    notes: dict[str, Plain] = {
+        "zernike_terms": len(fit.orders),
+        "zernike_residual_rms_nm": fit.residual * 1e9,
+        "map_rms_nm": fit.rms * 1e9,
+    }
+    if fit.residual > 0.1 * fit.rms:
+        notes["zernike_remark"] = (
+            "the modes do not describe this map (a wrapped relief is not smooth): use the grid"
+        )
     return notes
 
 

@@ -22,6 +22,7 @@ from hardware.fabrication.lens_text import (
     lens_notes,
     resampled,
     sag_sign,
+    zernike_notes,
 )
 from hardware.fabrication.target import Estimate, Target, Written
 from hardware.fabrication.zernike_fit import MOST_NOLL, Fit, fit_modes, noll_orders
@@ -87,14 +88,8 @@ class Zemax(Target):
         notes = lens_notes(design, grid, self.faces) | {
             "unit": "millimetre",
             "derivatives": "all 0: the program fits its own",
-            "zernike_terms": self.modes,
-            "zernike_residual_rms_nm": fit.residual * 1e9,
-            "map_rms_nm": fit.rms * 1e9,
         }
-        if fit.residual > 0.1 * fit.rms:
-            notes["zernike_remark"] = (
-                "the modes do not describe this map (a wrapped relief is not smooth): use the grid"
-            )
+        notes |= zernike_notes(fit)
         return Written([sag_file, zernike_file], notes)
 
     def read(self, folder: Path, written: Written) -> HeightMap:
