@@ -161,6 +161,8 @@ def _check_override(
     if override.is_delete():
         raise SettingsError(f"{line}: settings cannot be removed, only changed")
     default, value = places.default(base, key), override.value()
+    if value is None and "." in key:
+        return  # a part of an object: whoever builds it knows whether it may be left out
     if default is not None and key.split(".")[-1] not in PHYSICAL and not same_kind(default, value):
         raise SettingsError(
             f"{key} = {show(value)}, expected {kind(default)} such as {show(default)} "

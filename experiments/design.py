@@ -232,8 +232,8 @@ class Codesign:
             save_tensors(self.folder(name) / "regressor.safetensors", weights, {"camera": name})
             if camera is not None:
                 camera.eval()  # a mask whose levels are annealed has them exactly from now on
-                config = self.run / "config.json"
-                digest = file_sha256(config) if config.exists() else ""
+                path = self.run / "config.json"
+                digest = file_sha256(path) if path.exists() else ""
                 save_mask(self.mask_path(name), camera, config_sha256=digest)
         wait_for_all()
 
@@ -281,8 +281,7 @@ class Codesign:
     def regressor(self, name: str) -> nn.Module:
         """Regressor of camera `name`, frozen."""
         network = copy.deepcopy(self.clear)
-        tensors, _ = load_tensors(self.folder(name) / "regressor.safetensors")
-        network.load_state_dict(tensors)
+        network.load_state_dict(load_tensors(self.folder(name) / "regressor.safetensors")[0])
         return network.requires_grad_(False).eval()
 
     def judges(self, name: str) -> Judges:
@@ -290,12 +289,11 @@ class Codesign:
         retrained = {}
         for label, recognizer in self.pool.items():
             path = self.folder(name) / f"attacker_{label}.safetensors"
-            if not path.exists():  # trained on people, judged on another kind of pictures
-                log.warning("%s: no attacker was made of %s; it judges as it is only", name, label)
+            if not path.exists():  # judged on another kind of pictures than it learned from
+                log.warning("%s: no attacker was made of %s; it judges as it is", name, label)
                 continue
             attacker = Attacker(recognizer)
-            tensors, _ = load_tensors(path)
-            attacker.probe.load_state_dict(tensors)
+            attacker.probe.load_state_dict(load_tensors(path)[0])
             retrained[label] = attacker.to(self.processes.device).requires_grad_(False).eval()
         return Judges(self.pool, retrained)
 
@@ -370,8 +368,7 @@ class Codesign:
                 if k.startswith("inversion_strength")  # not those of other distances
             }
         clear = copy.deepcopy(self.clear)
-        tensors, _ = load_tensors(self.run / "regressor_clear.safetensors")
-        clear.load_state_dict(tensors)
+        clear.load_state_dict(load_tensors(self.run / "regressor_clear.safetensors")[0])
         metrics |= clear_numbers(clear.eval(), self.pool, held, self.protocol.batch)
         metrics |= _counts(held)
         save_json(out / "inversion_strengths.json", used)

@@ -141,7 +141,9 @@ def _where(place: Place) -> str:
 
 
 def _say(value: float, unit: str) -> str:
-    if unit != "m" or value == 0 or not np.isfinite(value) or abs(value) >= 1:
+    if not np.isfinite(value):
+        return "none"  # no zone, no hollow
+    if unit != "m" or value == 0 or abs(value) >= 1:
         return f"{value:.6g} {unit}".strip()
     scale, name = next(
         ((s, n) for s, n in reversed(_PREFIXES) if abs(value) >= s * (1 - 1e-9)), _PREFIXES[0]
