@@ -99,7 +99,7 @@ def trade_off(work: Codesign, parts: Parts) -> None:
         work.keep(name, regressor, camera)
         work.attack(name, parts.attack.subset(paired_rows(parts.attack.person)))
         if is_first():
-            found = work.judge(name, *work.test_sets(parts.test, parts.tuning), protocol)
+            found = work.judge(name, *work.test_sets(parts.test, parts.tuning, protocol), protocol)
             points.append({"weight": float(weight)} | found)
             save_json(work.run / "trade_off.json", points)
         wait_for_all()

@@ -316,10 +316,11 @@ class Codesign:
 
     # what is measured
 
-    def test_sets(self, test: FaceCrops, tuning: FaceCrops) -> tuple[TestSet, TestSet]:
+    def test_sets(
+        self, test: FaceCrops, tuning: FaceCrops, protocol: Protocol
+    ) -> tuple[TestSet, TestSet]:
         """People to judge on, and others to tune the inversion on, unmirrored."""
-        framing = replace(self.setting.framing, flip=False)
-        seed, protocol = self.setting.seed, self.protocol
+        framing, seed = replace(self.setting.framing, flip=False), self.setting.seed
         held = TestSet(limit_people(test, protocol.max_images), framing, seed)
         return held, TestSet(limit_people(tuning, protocol.tuning_images), framing, seed + 1)
 
@@ -349,7 +350,7 @@ class Codesign:
         self, test: FaceCrops, tuning: FaceCrops, out: Path, strengths: Mapping[str, float] | None
     ) -> Metrics:
         """Judge every camera on `test`; results per camera are kept and not made again."""
-        held, other = self.test_sets(test, tuning)
+        held, other = self.test_sets(test, tuning, self.protocol)
         metrics: Metrics = {}
         used: dict[str, float] = {}
         finished: dict[str, Finished] = {}

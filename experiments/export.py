@@ -28,7 +28,7 @@ from experiments.exporting import (
     write_files,
 )
 from experiments.launch import find_run, run_job
-from experiments.preview import SHOWN, Preview, Seen, as_made, corners
+from experiments.preview import SHOWN, Preview, Seen, as_made, check_preview, corners
 from experiments.report.export_sheet import export_sheet
 from experiments.report.sheet import write_sheet
 from experiments.settings import Settings, SettingsError, build
@@ -131,11 +131,7 @@ def preview(
     for name, errors in corners(levels=count, **settings["corners"]).items():
         made = as_made(camera, mask, errors, levels=count)
         shown[name] = bench.look(made, label=name, progress=settings["progress"])
-        log.info(
-            "%-18s %s", name,
-            ", ".join(f"{k} {shown[name].metrics[k]:.3f}" for k in SHOWN[:4]
-                      if k in shown[name].metrics),
-        )  # fmt: skip
+        log.info("%-18s %s", name, shown[name].line())
     return shown
 
 
@@ -148,11 +144,7 @@ def check(settings: Settings) -> None:
         )
     if settings["job"] not in ("codesign", "demo"):
         raise SettingsError(f"job = {settings['job']!r}, expected codesign or demo")
-    if settings["pictures"] < 2 or settings["nodes"] < 3:
-        raise SettingsError(
-            f"pictures = {settings['pictures']}, nodes = {settings['nodes']}: pictures >= 2 and "
-            f"nodes >= 3"
-        )
+    check_preview(settings)
     for value in settings["corners"]["etch_scale"]:
         if not -1 < value < 1:
             raise SettingsError(f"corners.etch_scale = {value:g}: above -1 and below 1 is needed")

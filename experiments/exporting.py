@@ -11,14 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from scipy import ndimage
 
 from experiments.store import ArtifactError, ResourceError, atomic_write, require_space, sync_folder
-from hardware.fabrication.design import HeightMap, MaskDesign
+from hardware.fabrication.design import Faces, HeightMap, MaskDesign
 from hardware.fabrication.findings import Report
 from hardware.fabrication.levels import Levels
 from hardware.fabrication.rules import Process
@@ -37,8 +36,6 @@ MOUNTING = (
 #: Libraries whose versions go into the sidecar, where they are installed.
 _TOOLS = ("veilens", "numpy", "gdstk", "ezdxf", "trimesh", "tifffile", "pillow", "h5py")
 
-Faces = Literal["object", "sensor"]
-
 
 @dataclass(frozen=True)
 class Exported:
@@ -56,8 +53,6 @@ class Exported:
         Its difference to the surface that was meant.
     seconds : float
         Time to write and read [s].
-    peak : float
-        Most memory of the process so far [MiB].
     size : int
         All files [bytes].
     """
@@ -67,7 +62,6 @@ class Exported:
     found: HeightMap
     trip: RoundTrip
     seconds: float
-    peak: float
     size: int
 
 
@@ -215,9 +209,7 @@ def write_files(
         sync_folder(folder.parent)
     files = [folder / file.name for file in written.files]
     along = replace(found, height=found.height[:, ::-1].copy()) if turned else found
-    return Exported(
-        folder, replace(written, files=files), along, trip, seconds, peak_memory(), size
-    )
+    return Exported(folder, replace(written, files=files), along, trip, seconds, size)
 
 
 def check_faces(target: Target, faces: str) -> None:

@@ -20,11 +20,9 @@ import numpy as np
 
 from calibration.precompensation import Precompensation
 from experiments.cameras import LEARNED
-from experiments.described import stored_settings
 from experiments.design import Codesign
-from experiments.export import design_from_file
-from experiments.exporting import design_of
-from experiments.launch import find_run, run_job
+from experiments.export import source_of
+from experiments.launch import run_job
 from experiments.measuring import (
     Comparison,
     along_light,
@@ -35,7 +33,7 @@ from experiments.measuring import (
     numbers,
     on_levels,
 )
-from experiments.preview import SHOWN, Preview, Seen
+from experiments.preview import SHOWN, Preview, Seen, check_preview
 from experiments.report.measured_sheet import measured_sheet
 from experiments.report.sheet import write_sheet
 from experiments.settings import Settings, SettingsError
@@ -115,11 +113,7 @@ def look(
     found = {}
     for name, one in (("design", camera), ("as_made", made_camera(camera, comparison))):
         found[name] = bench.look(one, label=name, progress=settings["progress"])
-        log.info(
-            "%-8s %s", name,
-            ", ".join(f"{k} {found[name].metrics[k]:.3f}" for k in SHOWN[:4]
-                      if k in found[name].metrics),
-        )  # fmt: skip
+        log.info("%-8s %s", name, found[name].line())
     return found
 
 
@@ -131,17 +125,11 @@ def opened(settings: Settings) -> Task:
     SettingsError
         The run or the files of the design do not fit together.
     """
-    work = camera = None
     highest = settings["max_height"]
-    if settings["surface"] is None:
-        source = find_run(settings["job"], str(settings["run"]))
-        work = Codesign(stored_settings(source, settings), source)
-        camera = work.camera(LEARNED)
-        drawn = design_of(camera, name=settings["name"])
-        if highest is None:
-            highest = work.settings["mask"].get("max_height")
-    else:
-        drawn = design_from_file(settings)
+    work, drawn = source_of(settings)
+    camera = None if work is None else work.camera(LEARNED)
+    if work is not None and highest is None:
+        highest = work.settings["mask"].get("max_height")
     design = on_levels(drawn, levels=settings["levels"], waves=settings["waves"])
     ordered = design
     if settings["ordered"] is not None:
@@ -230,11 +218,7 @@ def check(settings: Settings) -> None:
             f"max_turn = {np.degrees(settings['max_turn']):g} deg: 0 to 180 deg are allowed"
         )
     Precompensation(0.0, 1.0, gain=settings["gain"], blur=settings["low_pass"])
-    if settings["pictures"] < 2 or settings["nodes"] < 3:
-        raise SettingsError(
-            f"pictures = {settings['pictures']}, nodes = {settings['nodes']}: pictures >= 2 and "
-            f"nodes >= 3"
-        )
+    check_preview(settings)
     scan = _scan(settings["scan"], settings["y"])
     check_scan(scan, opened(settings).design)
 

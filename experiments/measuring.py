@@ -16,7 +16,7 @@ from calibration.errors import CalibrationError
 from calibration.placement import levelled, sample
 from calibration.precompensation import Correction, Precompensation
 from calibration.surface import Registration, register
-from hardware.fabrication.design import HeightMap, Map, MaskDesign
+from hardware.fabrication.design import Faces, HeightMap, Map, MaskDesign, check_faces
 from hardware.fabrication.levels import Levels
 from hardware.fabrication.measured import Measured
 from optics import Camera, GivenSurface
@@ -85,7 +85,7 @@ def on_levels(design: MaskDesign, *, levels: int, waves: int) -> MaskDesign:
     return replace(design, height=Levels(levels, waves).surface(design).height)
 
 
-def along_light(scan: Measured, faces: Literal["object", "sensor"]) -> Measured:
+def along_light(scan: Measured, faces: Faces) -> Measured:
     """Return a scan as seen along the light.
 
     Parameters
@@ -95,8 +95,7 @@ def along_light(scan: Measured, faces: Literal["object", "sensor"]) -> Measured:
     faces : {"object", "sensor"}
         Which way the relief faces in the camera; facing the sensor it was seen from behind.
     """
-    if faces not in ("object", "sensor"):
-        raise ValueError(f"faces = {faces!r}, expected 'object' or 'sensor'")
+    check_faces(faces)
     return scan.oriented(mirrored=faces == "sensor", quarter_turns=0)
 
 

@@ -16,6 +16,7 @@ from experiments.design import Codesign
 from experiments.evaluation import evaluate_camera
 from experiments.judging import open_parts
 from experiments.protocol import Metrics
+from experiments.settings import Settings, SettingsError
 from experiments.stages import StaticCamera
 from experiments.store import read_json
 from optics import Camera, Errors, Fabricated, Fabrication, Mask
@@ -37,6 +38,20 @@ class Seen:
 
     psf: Tensor
     metrics: Metrics
+
+    def line(self) -> str:
+        """Say the first numbers in one line."""
+        found = self.metrics
+        return ", ".join(f"{key} {found[key]:.3f}" for key in SHOWN[:4] if key in found)
+
+
+def check_preview(settings: Settings) -> None:
+    """Refuse settings that a `Preview` cannot work with."""
+    if settings["pictures"] < 2 or settings["nodes"] < 3:
+        raise SettingsError(
+            f"pictures = {settings['pictures']}, nodes = {settings['nodes']}: pictures >= 2 and "
+            f"nodes >= 3"
+        )
 
 
 def corners(
@@ -95,7 +110,6 @@ class Preview:
 
     def __init__(self, work: Codesign, *, pictures: int, nodes: int) -> None:
         reference = work.protocol.reference
-        self.work = work
         self.protocol = replace(
             work.protocol,
             distances=(reference,),
@@ -104,9 +118,8 @@ class Preview:
             max_images=pictures,
             nodes=nodes,
         )
-        work.protocol = self.protocol
         parts = open_parts(work.settings)
-        self.held, self.other = work.test_sets(parts.test, parts.tuning)
+        self.held, self.other = work.test_sets(parts.test, parts.tuning, self.protocol)
         self.regressor = work.regressor(LEARNED)
         self.judges = work.judges(LEARNED)
         self.power = load_scene_power(work.run / "scene_power.npz")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from experiments.exporting import MOUNTING, Exported
 from experiments.preview import Seen
 from experiments.report.drawing import Drawing, bare, house_style, new_figure
+from experiments.report.maps import draw_map, extent, thinning
 from experiments.report.seen_numbers import numbers_table, psf_row
 from experiments.report.sheet import Section, Sheet, Table
 from experiments.store import file_sha256
@@ -24,7 +25,6 @@ from hardware.fabrication.target import Target
 
 _BROKEN = "#e6007a"
 _PSFS = "PSF of the design, of the exported mask, and with errors of the making."
-_MOST_PIXELS = 1200  # of a drawn map; larger ones are thinned out
 _CLOSE = 96  # cells across a close view
 
 
@@ -130,29 +130,24 @@ def _map(
     columns: slice = slice(None),
 ) -> AxesImage:
     """Draw heights [um] over millimetres, broken cells in pink."""
-    part = values[rows, columns]
-    step = max(1, -(-max(part.shape) // _MOST_PIXELS))
-    x, y = (a * 1e3 for a in like.axes())
-    x, y = x[columns], y[rows]
-    half = like.spacing * 1e3 / 2
-    extent = (x[0] - half, x[-1] + half, y[-1] + half, y[0] - half)
-    shown = axes.imshow(
-        part[::step, ::step] * 1e6, extent=extent, cmap="cividis", interpolation="nearest",
-        vmin=values.min() * 1e6, vmax=values.max() * 1e6,
+    heights = values * 1e6
+    limits = (heights.min(), heights.max())
+    shown = draw_map(
+        axes, like, heights, cmap="cividis", limits=limits, rows=rows,
+        columns=columns,
     )  # fmt: skip
     if broken is not None:
         marked = broken[rows, columns]
+        step = thinning(marked.shape)
         if step > 1:  # a lone cell has to stay visible when the map is thinned out
             pad = [(0, -n % step) for n in marked.shape]
             tiles = np.pad(marked, pad)
             tiles = tiles.reshape(tiles.shape[0] // step, step, tiles.shape[1] // step, step)
             marked = np.asarray(tiles.any(axis=(1, 3)))
         axes.imshow(
-            np.ma.masked_where(~marked, marked), extent=extent, interpolation="nearest",
-            cmap=ListedColormap([_BROKEN]),
+            np.ma.masked_where(~marked, marked), extent=extent(like, rows, columns),
+            interpolation="nearest", cmap=ListedColormap([_BROKEN]),
         )  # fmt: skip
-    axes.grid(visible=False)
-    axes.set_xlabel("x [mm]")
     axes.set_ylabel("y [mm]")
     return shown
 

@@ -3,20 +3,18 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from calibration.precompensation import Correction
 from experiments.measuring import Comparison
 from experiments.preview import Seen
 from experiments.report.drawing import Drawing, house_style, new_figure
+from experiments.report.maps import draw_map
 from experiments.report.seen_numbers import numbers_table, psf_row
 from experiments.report.sheet import Section, Sheet, Table
-from hardware.fabrication.design import HeightMap, Map, MaskDesign
+from hardware.fabrication.design import Map, MaskDesign
 
 _CLOSE = 48  # cells along the cut
-_MOST_PIXELS = 1000  # of a drawn map; larger ones are thinned out
 _PSFS = "PSF of the design and of the mask as it was made."
 
 
@@ -94,22 +92,6 @@ def measured_sheet(
     return Sheet(headline=headline, lead=lead, sections=sections)
 
 
-def _map(
-    axes: Axes, like: HeightMap, values: Map, *, cmap: str, limits: tuple[float, float]
-) -> AxesImage:
-    """Draw values over millimetres; what is NaN stays white."""
-    step = max(1, -(-max(values.shape) // _MOST_PIXELS))
-    x, y = (a * 1e3 for a in like.axes())
-    half = like.spacing * 1e3 / 2
-    shown = axes.imshow(
-        values[::step, ::step], extent=(x[0] - half, x[-1] + half, y[-1] + half, y[0] - half),
-        cmap=cmap, interpolation="nearest", vmin=limits[0], vmax=limits[1],
-    )  # fmt: skip
-    axes.grid(visible=False)
-    axes.set_xlabel("x [mm]")
-    return shown
-
-
 def _around_zero(values: Map) -> tuple[float, float]:
     """Limits of a scale that is even about 0 and leaves single spikes out."""
     size = float(np.nanquantile(np.abs(values), 0.995)) or 1.0
@@ -127,9 +109,11 @@ def _maps(comparison: Comparison) -> Drawing:
         figure = new_figure(*size)
         axes = [figure.add_subplot(*shape, place) for place in (1, 2, 3)]
         for one, values, title in zip(axes, (meant, made), ("design", "as made"), strict=False):
-            heights = _map(one, design, values, cmap="cividis", limits=limits)
+            heights = draw_map(one, design, values, cmap="cividis", limits=limits)
             one.set_title(title)
-        error = _map(axes[2], design, residual, cmap="RdBu_r", limits=_around_zero(residual))
+        error = draw_map(
+            axes[2], design, residual, cmap="RdBu_r", limits=_around_zero(residual),
+        )  # fmt: skip
         axes[2].set_title("made less design")
         for one in axes if shape[1] == 1 else axes[:1]:
             one.set_ylabel("y [mm]")
@@ -236,7 +220,7 @@ def _change(ordered: MaskDesign, following: MaskDesign) -> Drawing:
     with house_style():
         figure = new_figure(6.4, 4.6)
         axes = figure.add_subplot()
-        shown = _map(axes, ordered, change, cmap="RdBu_r", limits=_around_zero(change))
+        shown = draw_map(axes, ordered, change, cmap="RdBu_r", limits=_around_zero(change))
         axes.set_ylabel("y [mm]")
         figure.colorbar(shown, ax=axes, label="change [nm]", shrink=0.9)
     return Drawing(

@@ -18,19 +18,17 @@ from numpy.typing import NDArray
 from hardware.errors import HardwareError
 from hardware.fabrication.design import HeightMap, MaskDesign
 from hardware.fabrication.lens_text import (
-    Faces,
+    LensFile,
     capped,
-    check_lens_options,
     lens_notes,
     resampled,
     sag_sign,
     zernike_notes,
 )
-from hardware.fabrication.target import Estimate, Target, Written
+from hardware.fabrication.target import Estimate, Written
 from hardware.fabrication.zernike_fit import (
     MOST_FRINGE,
     Fit,
-    fit_modes,
     fringe_orders,
     rim_value,
 )
@@ -41,31 +39,17 @@ _PER_LINE = 11  # numbers of up to 6 characters and a space: 77 of 80
 
 
 @dataclass(frozen=True)
-class CodeV(Target):
+class CodeV(LensFile):
     """Grid and Fringe coefficients of the sag.
 
     Attributes
     ----------
-    most : int
-        Most samples on a side, 5 to 4096; larger maps are averaged.
-    modes : int
-        Terms of the Fringe file, 1 to 37.
-    faces : {"object", "sensor"}
-        Which way the relief faces; gives the sign of the sag. Not a mirror: the map is that seen
-        along the light in both cases.
+    most, modes, faces
+        As for `LensFile`. Terms of the Fringe file, 1 to 37.
     """
 
     name: ClassVar[str] = "codev"
-    seen_along_light: ClassVar[bool] = True
-
-    most: int = 1024
-    modes: int = MOST_FRINGE
-    faces: Faces = "object"
-
-    def __post_init__(self) -> None:
-        check_lens_options(self.most, self.faces)
-        if not 1 <= self.modes <= MOST_FRINGE:
-            raise ValueError(f"modes = {self.modes}: 1 to {MOST_FRINGE} Fringe terms are allowed")
+    most_modes: ClassVar[tuple[int, str]] = (MOST_FRINGE, "Fringe terms")
 
     def meant(self, design: MaskDesign) -> HeightMap:
         grid = capped(design, self.most)
@@ -96,7 +80,7 @@ class CodeV(Target):
             numbers = [str(value) for value in counts.ravel().tolist()]
             for start in range(0, len(numbers), _PER_LINE):
                 file.write(" ".join(numbers[start : start + _PER_LINE]) + "\n")
-        fit = self._fit(design)
+        fit = self.fit(design)
         zernike_file = folder / f"{design.name}_fringe.int"
         zernike_file.write_text(self._listing(design, fit), encoding="ascii", newline="\n")
         notes = lens_notes(design, grid, self.faces) | {
@@ -125,15 +109,15 @@ class CodeV(Target):
         sag = sag_sign(self.faces) * (grid.height - (low + high) / 2)
         return per_wave, np.round(sag / _WAVE * per_wave).astype(np.int64)
 
-    def _fit(self, design: MaskDesign) -> Fit:
-        orders = [fringe_orders(j) for j in range(1, self.modes + 1)]
-        return fit_modes(design, design.diameter, orders)
+    @staticmethod
+    def orders(number: int) -> tuple[int, int]:
+        return fringe_orders(number)
 
     def _listing(self, design: MaskDesign, fit: Fit) -> str:
-        values = []
-        for (n, m), a in zip(fit.orders, fit.amplitudes, strict=True):
-            upwards = -a if m < 0 else a  # y up: sine modes turn over
-            values.append(sag_sign(self.faces) * upwards * rim_value(n, m) / _WAVE)
+        values = [
+            sag * rim_value(n, m) / _WAVE
+            for (n, m), sag in zip(fit.orders, self.sags(fit), strict=True)
+        ]
         lines = [
             "! Fringe coefficients of a sag, each 1 on the rim; x right, y up; waves of 1 um",
             f"! radius {design.diameter / 2 * 1e3:.9g} mm, residual {fit.residual / _WAVE:.6e} RMS",

@@ -17,8 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Map = NDArray[np.float64]
+#: Which way a relief faces in the camera.
+Faces = Literal["object", "sensor"]
 #: Largest side of a map [cells]: beyond it index arithmetic of file formats overflows.
 MOST_CELLS = 32768
+
+
+def check_faces(faces: str) -> None:
+    """Raise ValueError unless `faces` is "object" or "sensor"."""
+    if faces not in ("object", "sensor"):
+        raise ValueError(f"faces = {faces!r}, expected 'object' or 'sensor'")
+
+
+def positions(count: int, spacing: float) -> Map:
+    """Positions (count,) of evenly spaced samples, 0 in the middle [unit of `spacing`]."""
+    return np.asarray((np.arange(count) - (count - 1) / 2) * spacing, np.float64)
 
 
 @dataclass(frozen=True)
@@ -80,9 +93,7 @@ class HeightMap:
     def axes(self) -> tuple[Map, Map]:
         """Positions x (W,) and y (H,) of the samples, y down, 0 in the middle [m]."""
         rows, columns = self.shape
-        x = (np.arange(columns) - (columns - 1) / 2) * self.spacing
-        y = (np.arange(rows) - (rows - 1) / 2) * self.spacing
-        return x.astype(np.float64), y.astype(np.float64)
+        return positions(columns, self.spacing), positions(rows, self.spacing)
 
 
 @dataclass(frozen=True)
@@ -173,7 +184,7 @@ class MaskDesign(HeightMap):
         text = json.dumps(header, sort_keys=True).encode()
         return hashlib.sha256(text + self.height.astype("<f8").tobytes()).hexdigest()
 
-    def as_seen(self, faces: Literal["object", "sensor"]) -> Self:
+    def as_seen(self, faces: Faces) -> Self:
         """Return the design as someone sees it who looks at its relief.
 
         Parameters
@@ -182,8 +193,7 @@ class MaskDesign(HeightMap):
             Which way the relief faces in the camera. Facing the object it is seen along the
             light, as it is held here; facing the sensor it is seen from behind: mirrored in x.
         """
-        if faces not in ("object", "sensor"):
-            raise ValueError(f"faces = {faces!r}, expected 'object' or 'sensor'")
+        check_faces(faces)
         return self if faces == "object" else replace(self, height=self.height[:, ::-1].copy())
 
 

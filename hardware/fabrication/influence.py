@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.errors import HardwareError
-from hardware.fabrication.design import Map
+from hardware.fabrication.design import Map, positions
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Influence:
     def axis(self) -> Map:
         """Positions (S,) of the samples in pupil radii."""
         samples = self.surfaces.shape[-1]
-        return np.asarray((np.arange(samples) - (samples - 1) / 2) * (2 / samples), np.float64)
+        return positions(samples, 2 / samples)
 
     def middle(self) -> Map:
         """Commands (A,) of the flat mirror [unit]."""
@@ -82,10 +82,10 @@ def gaussian_actuators(across: int, coupling: float, stroke: float, samples: int
         Samples S along the diameter.
     """
     pitch = 2 / (across - 1)
-    place = (np.arange(across) - (across - 1) / 2) * pitch
+    place = positions(across, pitch)
     y, x = (axis.ravel() for axis in np.meshgrid(place, place, indexing="ij"))
     used = np.hypot(x, y) <= 1 + 0.75 * pitch  # those outside that still lift the rim
-    axis = (np.arange(samples) - (samples - 1) / 2) * (2 / samples)
+    axis = positions(samples, 2 / samples)
     along = np.exp(math.log(coupling) * ((axis - x[used, None]) / pitch) ** 2)
     down = np.exp(math.log(coupling) * ((axis - y[used, None]) / pitch) ** 2)
     limit = np.full(int(used.sum()), stroke / 2)

@@ -6,22 +6,64 @@ material in front of the glass (a relief that faces the object) moves it against
 The map must be the one seen along the light, whichever way the relief faces.
 """
 
-from typing import Literal
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
-from hardware.fabrication.design import HeightMap, MaskDesign
-from hardware.fabrication.resampling import coarsen
-from hardware.fabrication.target import Plain
-from hardware.fabrication.zernike_fit import Fit
-
-Faces = Literal["object", "sensor"]
+from hardware.fabrication.design import Faces, HeightMap, MaskDesign, check_faces
+from hardware.fabrication.resampling import averaged, coarsen
+from hardware.fabrication.target import Plain, Target
+from hardware.fabrication.zernike_fit import Fit, fit_modes
 
 
-def check_lens_options(most: int, faces: str) -> None:
-    """Raise ValueError if the options that these formats share mean nothing."""
-    if not 5 <= most <= 4096:
-        raise ValueError(f"most = {most}: 5 to 4096 samples on a side are allowed")
-    if faces not in ("object", "sensor"):
-        raise ValueError(f"faces = {faces!r}, expected 'object' or 'sensor'")
+@dataclass(frozen=True)
+class LensFile(Target):
+    """What files for lens design programs have in common.
+
+    Attributes
+    ----------
+    most : int
+        Most samples on a side, 5 to 4096; larger maps are averaged.
+    modes : int
+        Modes of the Zernike file.
+    faces : {"object", "sensor"}
+        Which way the relief faces; gives the sign of the sag. Not a mirror: the map is that seen
+        along the light in both cases.
+    """
+
+    seen_along_light: ClassVar[bool] = True
+    #: Most modes, and what they are called.
+    most_modes: ClassVar[tuple[int, str]]
+
+    most: int = 1024
+    modes: int = 37
+    faces: Faces = "object"
+
+    def __post_init__(self) -> None:
+        if not 5 <= self.most <= 4096:
+            raise ValueError(f"most = {self.most}: 5 to 4096 samples on a side are allowed")
+        check_faces(self.faces)
+        largest, kind = self.most_modes
+        if not 1 <= self.modes <= largest:
+            raise ValueError(f"modes = {self.modes}: 1 to {largest} {kind} are allowed")
+
+    @staticmethod
+    @abstractmethod
+    def orders(number: int) -> tuple[int, int]:
+        """Orders (n, m) of mode `number`, counted from 1."""
+
+    def fit(self, design: MaskDesign) -> Fit:
+        """Zernike modes nearest to the map."""
+        orders = [self.orders(j) for j in range(1, self.modes + 1)]
+        return fit_modes(design, design.diameter, orders)
+
+    def sags(self, fit: Fit) -> list[float]:
+        """Amplitudes of the modes as a sag with y up, where sine modes turn over [m]."""
+        sign = sag_sign(self.faces)
+        return [
+            sign * (-a if m < 0 else a)
+            for (_, m), a in zip(fit.orders, fit.amplitudes, strict=True)
+        ]
 
 
 def sag_sign(faces: Faces) -> int:
@@ -74,8 +116,4 @@ def resampled(design: MaskDesign, grid: HeightMap) -> str:
     """Sentence on the resampling, "" if there was none."""
     if grid.shape == design.shape:
         return ""
-    return (
-        f"averaged from {design.shape[1]} x {design.shape[0]} cells of "
-        f"{design.spacing * 1e6:.4g} um to {grid.shape[1]} x {grid.shape[0]} of "
-        f"{grid.spacing * 1e6:.4g} um; jumps of a wrapped relief are averaged, too"
-    )
+    return f"{averaged(design, grid)}; jumps of a wrapped relief are averaged, too"

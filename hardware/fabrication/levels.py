@@ -8,7 +8,6 @@ n aligned etches make 2^n levels: etch b takes :math:`2^b` steps of depth where 
 for a relief wrapped at m wavelengths.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,10 +83,3 @@ class Levels:
     def efficiency(self) -> float:
         """Light in the first order of a blazed grating: sinc^2(1/N), scalar (Swanson 1989)."""
         return float(np.sinc(1 / self.count) ** 2)
-
-
-def turns_to_height(design: MaskDesign, turns: float) -> float:
-    """Height that delays the design wavelength by `turns` wavelengths [m]."""
-    if not math.isfinite(turns):
-        raise ValueError(f"turns = {turns:g}: a finite number is needed")
-    return turns * design.turn_height

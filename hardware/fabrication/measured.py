@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.errors import HardwareError
-from hardware.fabrication.design import MOST_CELLS, Map
+from hardware.fabrication.design import MOST_CELLS, Map, positions
 
 _UNITS = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "nm": 1e-9, "pm": 1e-12, "å": 1e-10}
 _COLUMN = re.compile(r"\s*([xyz])\w*\s*[\[(]\s*([^\])\s]+)\s*[\])]\s*", re.IGNORECASE)
@@ -84,9 +84,7 @@ class Measured:
     def axes(self) -> tuple[Map, Map]:
         """Positions x (W,) and y (H,) of the points, y down, 0 in the middle [m]."""
         rows, columns = self.height.shape
-        x = (np.arange(columns) - (columns - 1) / 2) * self.spacing_x
-        y = (np.arange(rows) - (rows - 1) / 2) * self.spacing_y
-        return x, y
+        return positions(columns, self.spacing_x), positions(rows, self.spacing_y)
 
     def oriented(self, *, mirrored: bool, quarter_turns: int) -> Self:
         """Return the map mirrored left to right if asked, then turned from x towards -y."""

@@ -20,7 +20,7 @@ import trimesh
 
 from hardware.errors import HardwareError
 from hardware.fabrication.design import HeightMap, Map, MaskDesign
-from hardware.fabrication.resampling import coarsen
+from hardware.fabrication.resampling import averaged, coarsen
 from hardware.fabrication.solid import Solid, block_solid, smooth_solid
 from hardware.fabrication.target import Estimate, Plain, Target, Written
 
@@ -188,10 +188,8 @@ class Mesh(Target):
             return ""
         tiles = math.ceil(max(design.shape) / self._limit(design))
         return (
-            f"averaged from {design.shape[1]} x {design.shape[0]} cells of "
-            f"{design.spacing * 1e6:.4g} um to {grid.shape[1]} x {grid.shape[0]} of "
-            f"{grid.spacing * 1e6:.4g} um, jumps of a wrapped relief with them; tiles = {tiles} "
-            f"keeps every cell"
+            f"{averaged(design, grid)}, jumps of a wrapped relief with them; tiles = {tiles} keeps "
+            f"every cell"
         )
 
     def _pieces(self, design: MaskDesign, size: int) -> list[slice]:

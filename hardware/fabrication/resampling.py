@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from hardware.fabrication.design import HeightMap, Map
+from hardware.fabrication.design import HeightMap, Map, positions
 
 
 def coarsen(surface: HeightMap, most: int) -> HeightMap:
@@ -32,6 +32,15 @@ def coarsen(surface: HeightMap, most: int) -> HeightMap:
     return HeightMap(down @ surface.height @ across.T, surface.spacing * factor)
 
 
+def averaged(design: HeightMap, grid: HeightMap) -> str:
+    """Say what `coarsen` made of a map."""
+    return (
+        f"averaged from {design.shape[1]} x {design.shape[0]} cells of "
+        f"{design.spacing * 1e6:.4g} um to {grid.shape[1]} x {grid.shape[0]} of "
+        f"{grid.spacing * 1e6:.4g} um"
+    )
+
+
 def nearest(surface: HeightMap, shape: tuple[int, int], spacing: float, fill: float) -> HeightMap:
     """Give every sample of another grid the height of the cell in which it lies.
 
@@ -48,7 +57,7 @@ def nearest(surface: HeightMap, shape: tuple[int, int], spacing: float, fill: fl
     """
     places = []
     for count, size in zip(shape, surface.shape, strict=True):
-        position = (np.arange(count) - (count - 1) / 2) * (spacing / surface.spacing) + size / 2
+        position = positions(count, spacing / surface.spacing) + size / 2
         # 1e-9 of a cell: samples on the border of two cells go the same way on every machine
         places.append(np.floor(position + 1e-9).astype(np.int64))
     row, column = places

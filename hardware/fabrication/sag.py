@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from hardware.errors import HardwareError
-from hardware.fabrication.design import HeightMap, Map, MaskDesign
+from hardware.fabrication.design import HeightMap, Map, MaskDesign, positions
 from hardware.fabrication.target import Estimate, Plain, Target, Written
 
 _ENDINGS = {"csv": ".csv", "matrix": ".txt", "npz": ".npz", "hdf5": ".h5"}
@@ -91,7 +91,7 @@ class Sag(Target):
         spacing = (x[-1] - x[0]) / (len(x) - 1)
         # a thousandth of a cell: far above the digits in the file, far below a shifted sample
         for axis in (x, y):
-            wanted = (np.arange(len(axis)) - (len(axis) - 1) / 2) * spacing
+            wanted = positions(len(axis), spacing)
             if not np.allclose(axis, wanted, rtol=0, atol=1e-3 * abs(spacing)):
                 raise HardwareError(f"{path}: samples are not evenly spaced about the middle")
         return HeightMap(height, float(spacing))
@@ -173,7 +173,7 @@ def _read_matrix(path: Path) -> tuple[Map, Map, Map]:
     height = np.loadtxt(path, dtype=np.float64, ndmin=2)
     if not spacing > 0:
         raise ValueError("no line '# spacing_m ...'")
-    y, x = ((np.arange(n) - (n - 1) / 2) * spacing for n in height.shape)
+    y, x = (positions(n, spacing) for n in height.shape)
     return x, y, height
 
 

@@ -16,47 +16,32 @@ import numpy as np
 from hardware.errors import HardwareError
 from hardware.fabrication.design import HeightMap, MaskDesign
 from hardware.fabrication.lens_text import (
-    Faces,
+    LensFile,
     capped,
-    check_lens_options,
     lens_notes,
     resampled,
     sag_sign,
     zernike_notes,
 )
-from hardware.fabrication.target import Estimate, Target, Written
-from hardware.fabrication.zernike_fit import MOST_NOLL, Fit, fit_modes, noll_orders
+from hardware.fabrication.target import Estimate, Written
+from hardware.fabrication.zernike_fit import MOST_NOLL, Fit, noll_orders
 
 _DECIMALS = 9  # of a sag in millimetres: a picometre
 _UNITS = {0: 1e-3, 1: 1e-2, 2: 25.4e-3, 3: 1.0}  # metres of the unit flag
 
 
 @dataclass(frozen=True)
-class Zemax(Target):
+class Zemax(LensFile):
     """Grid sag of the map and the Zernike sag nearest to it.
 
     Attributes
     ----------
-    most : int
-        Most samples on a side, 5 to 4096; larger maps are averaged.
-    modes : int
-        Noll modes of the Zernike file, 1 to 231.
-    faces : {"object", "sensor"}
-        Which way the relief faces; gives the sign of the sag. Not a mirror: the map is that seen
-        along the light in both cases.
+    most, modes, faces
+        As for `LensFile`. Noll modes of the Zernike file, 1 to 231.
     """
 
     name: ClassVar[str] = "zemax"
-    seen_along_light: ClassVar[bool] = True
-
-    most: int = 1024
-    modes: int = 37
-    faces: Faces = "object"
-
-    def __post_init__(self) -> None:
-        check_lens_options(self.most, self.faces)
-        if not 1 <= self.modes <= MOST_NOLL:
-            raise ValueError(f"modes = {self.modes}: 1 to {MOST_NOLL} Noll modes are allowed")
+    most_modes: ClassVar[tuple[int, str]] = (MOST_NOLL, "Noll modes")
 
     def meant(self, design: MaskDesign) -> HeightMap:
         grid = capped(design, self.most)
@@ -83,7 +68,7 @@ class Zemax(Target):
         with sag_file.open("w", encoding="ascii", newline="\n") as file:
             file.write(f"{columns} {rows} {pitch} {pitch} 0 0 0\n")
             file.writelines(line % tuple(row) for row in sag)
-        fit = self._fit(design)
+        fit = self.fit(design)
         zernike_file.write_text(self._listing(design, fit), encoding="ascii", newline="\n")
         notes = lens_notes(design, grid, self.faces) | {
             "unit": "millimetre",
@@ -96,9 +81,9 @@ class Zemax(Target):
         sag = read_grid_sag(folder / written.files[0].name)
         return HeightMap(sag_sign(self.faces) * sag.height, sag.spacing)
 
-    def _fit(self, design: MaskDesign) -> Fit:
-        orders = [noll_orders(j) for j in range(1, self.modes + 1)]
-        return fit_modes(design, design.diameter, orders)
+    @staticmethod
+    def orders(number: int) -> tuple[int, int]:
+        return noll_orders(number)
 
     def _listing(self, design: MaskDesign, fit: Fit) -> str:
         lines = [
@@ -107,9 +92,7 @@ class Zemax(Target):
             f"NORM_RADIUS_MM {design.diameter / 2 * 1e3!r}",
             f"TERMS {len(fit.orders)}",
         ]
-        for j, ((_, m), a) in enumerate(zip(fit.orders, fit.amplitudes, strict=True), 1):
-            value = sag_sign(self.faces) * (-a if m < 0 else a) * 1e3  # y up: sine modes turn over
-            lines.append(f"Z {j:3d} {value:.12e}")
+        lines += [f"Z {j:3d} {sag * 1e3:.12e}" for j, sag in enumerate(self.sags(fit), 1)]
         return "\n".join(lines) + "\n"
 
 

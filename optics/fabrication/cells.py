@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from optics.fabrication.surface import moved
+from optics.fabrication.surface import mirrored, moved
 from optics.masks.doe import split_levels
 from optics.propagation import cis_turns
 
@@ -70,10 +70,10 @@ def blurred_cells(height: Tensor, rate: Tensor, *, sigma: Tensor, cell: float) -
 def _point_by_point(height: Tensor, rate: Tensor, share: Tensor) -> Tensor:
     """Mean field (W, H, N) over many points of every cell, a row of cells at a time."""
     held = height.detach()
-    step = max(float(held.diff(dim=d).abs().max()) for d in (0, 1)) * float(rate.max())
+    step = max(float(held.diff(dim=d).abs().max()) for d in (0, 1)) * float(rate.detach().max())
     # the field turns by at most half a turn from point to point on the steepest wall
     points = min(64, max(8, math.ceil(0.8 * step / float(share.detach()))))
-    down, across = (_spline_of_cells(n, points, share) for n in height.shape)
+    down, across = (_blur_matrix(n, points, share) for n in height.shape)
     wide = height @ across.mT
 
     def strip(rows: Tensor) -> Tensor:
@@ -88,15 +88,14 @@ def _point_by_point(height: Tensor, rate: Tensor, share: Tensor) -> Tensor:
     return torch.stack(strips, dim=1)
 
 
-def _spline_of_cells(cells: int, points: int, share: Tensor) -> Tensor:
+def _blur_matrix(cells: int, points: int, share: Tensor) -> Tensor:
     """Matrix (cells * points, cells) from flat cells to their blur, mirrored at the ends."""
     place = (torch.arange(cells * points, dtype=torch.float64, device=share.device) + 0.5) / points
     reach = min(cells, math.ceil(6 * float(share.detach())) + 1)
     index = torch.arange(-reach, cells + reach, device=share.device)
     below = torch.special.ndtr((place[:, None] - index) / share)
     weight = below - torch.special.ndtr((place[:, None] - index - 1) / share)
-    source = torch.where(index < 0, -1 - index, index)
-    source = torch.where(source >= cells, 2 * cells - 1 - source, source)
+    source = mirrored(index, cells)
     matrix: Tensor = weight.new_zeros(len(place), cells).index_add(1, source, weight)
     return matrix
 

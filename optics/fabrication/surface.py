@@ -128,6 +128,12 @@ def carries_gradient(value: Tensor) -> bool:
     return value.requires_grad or dual.tangent is not None
 
 
+def mirrored(index: Tensor, size: int) -> Tensor:
+    """Cells that stand for those at `index` beyond either end of `size` cells."""
+    index = torch.where(index < 0, -1 - index, index)
+    return torch.where(index >= size, 2 * size - 1 - index, index)
+
+
 def moved(values: Tensor, cells: int, dim: int) -> Tensor:
     """Values shifted by whole cells towards larger numbers; the edge value moves in."""
     size = values.shape[dim]
@@ -163,9 +169,7 @@ def _cell_blur(height: Tensor, sigma: Tensor) -> Tensor:
     )
     weights = weights / (weights[0] + 2 * weights[1:].sum())
     index = torch.arange(-reach, size + reach, device=height.device)
-    index = torch.where(index < 0, -1 - index, index)
-    index = torch.where(index >= size, 2 * size - 1 - index, index)
-    padded = height.index_select(0, index)
+    padded = height.index_select(0, mirrored(index, size))
     out = weights[0] * padded[reach : reach + size]
     for d in range(1, reach + 1):
         pair = padded[reach - d : reach - d + size] + padded[reach + d : reach + d + size]

@@ -104,9 +104,12 @@ class Mask(nn.Module, ABC):
         The phase is formed and reduced to one turn in float64 and only then rounded to the real
         `dtype`, whose complex twin is returned.
         """
+        rate = self.turns_per_metre(wavelength)
+        mean = self.mean_field(rate)
+        if mean is not None:
+            return mean.to(dtype.to_complex())
         height = self.height()
-        rate = self.turns_per_metre(wavelength).to(height.device)
-        return cis_turns(rate[:, None, None] * height, dtype=dtype)
+        return cis_turns(rate.to(height.device)[:, None, None] * height, dtype=dtype)
 
     def anneal(self, share: float) -> None:
         """Hear that a `share` (0 to 1) of the training is done; most masks do not care."""

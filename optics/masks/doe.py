@@ -26,24 +26,14 @@ class MultilevelRelief(CarrierRelief):
 
     Parameters
     ----------
-    aperture_diameter : float
-        Clear diameter to cover [m].
-    cell : float
-        Cell side [m].
     levels : int
         Heights over the wrap, a power of two: log2(levels) etches make them.
     rounding : {"straight_through", "annealed"}
         How the gradient passes the rounding. "straight_through": heights always on the levels,
         the gradient is that of the surface before. "annealed": in training the staircase is a
         smooth one that `anneal` makes steeper; heights lie on the levels in evaluation only.
-    max_height : float
-        Deepest relief of the process [m].
-    max_aspect : float
-        Largest ratio of relief to cell side the process can hold.
-    material : str
-        Mask material.
-    design_wavelength : float
-        Wavelength whose multiple the wrap is [m].
+    aperture_diameter, cell, max_height, max_aspect, material, design_wavelength
+        As for `CarrierRelief`.
     profile, spread, cut, seed
         As for `CarrierRelief`.
 

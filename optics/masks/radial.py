@@ -32,16 +32,8 @@ class RadialSurface(SmoothSurface):
         Sample spacing of the surface on the grid [m].
     controls : int
         Control values from the axis to the rim, 3 or more.
-    max_height : float
-        Largest peak-to-valley relief [m].
-    max_slope : float
-        Steepest surface slope the process can make (rise over run). `slope_limit` is this or
-        what the cells sample, 0.7 of a half-wave per cell at the design wavelength, whichever is
-        less: beyond it the simulated PSF would hold aliases.
-    material : str
-        Mask material.
-    design_wavelength : float
-        Vacuum wavelength for which the mask is drawn [m].
+    max_height, max_slope, material, design_wavelength
+        As for `SmoothSurface`.
     start_rms : float
         RMS of the random initial control values [m].
     seed : int

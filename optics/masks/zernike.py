@@ -23,16 +23,8 @@ class ZernikeSurface(SmoothSurface):
         Sample spacing of the surface [m].
     modes : int
         Number of modes, from Noll 4 (defocus) on; piston and tilts hide nothing.
-    max_height : float
-        Largest peak-to-valley relief [m].
-    max_slope : float
-        Steepest surface slope the process can make (rise over run). `slope_limit` is this or
-        what the cells sample, 0.7 of a half-wave per cell at the design wavelength (a half-wave
-        at 0.4 um), whichever is less: beyond it the simulated PSF would hold aliases.
-    material : str
-        Mask material.
-    design_wavelength : float
-        Vacuum wavelength for which the mask is drawn [m].
+    max_height, max_slope, material, design_wavelength
+        As for `SmoothSurface`.
     start_rms : float
         RMS height of the random initial surface [m].
     seed : int

@@ -3,17 +3,17 @@
 import json
 import os
 import re
-import sys
 from pathlib import Path
 
 import klayout.db as layout
 import numpy as np
 import pytest
 
-from experiments import export, launch
+from experiments import export
 from experiments.preview import SHOWN
 from hardware.fabrication.levels import Levels
 from hardware.fabrication.sidecar import read_sidecar
+from tests.experiments.calling import caller
 from tests.experiments.tiny_codesign import ROOT
 from tests.hardware.fabrication.designs import blazed, design_of
 
@@ -23,16 +23,8 @@ CELL = 4e-6
 @pytest.fixture
 def lab(tmp_path, monkeypatch, capsys):
     """Run the export job in an empty folder; return exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["export"])
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-    def call(*words):
-        with pytest.raises(SystemExit) as end:
-            launch.run_job("export", export.main, check=export.check, arguments=words)
-        return end.value.code or 0, *capsys.readouterr()
-
-    return call
+    return caller("export", export, tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 import json
 import math
 import re
-import sys
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
-from experiments import launch, measured
+from experiments import measured
 from experiments.measuring import along_light, compare, made_camera, numbers
 from experiments.preview import Seen
 from experiments.report.measured_sheet import measured_sheet
@@ -18,6 +17,7 @@ from experiments.report.sheet import write_sheet
 from hardware.fabrication.design import asymmetric_letter
 from hardware.fabrication.measured import Measured
 from optics import GivenSurface
+from tests.experiments.calling import caller
 from tests.experiments.tiny_codesign import REFERENCE, tiny_camera
 from tests.hardware.fabrication.designs import design_of
 
@@ -98,23 +98,13 @@ def print_one():
 @pytest.fixture
 def lab(tmp_path, monkeypatch, capsys):
     """Run the job in an empty folder; return exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["measured"])
 
     def headline(folder, sheet):  # drawing a page takes longer than all the rest
         (folder / "report.html").write_text(sheet.headline)
 
     monkeypatch.setattr(measured, "write_sheet", headline)
 
-    def call(*words):
-        with pytest.raises(SystemExit) as end:
-            launch.run_job(
-                "measured", measured.main, check=measured.check,
-                arguments=["max_turn=2 deg", *words],
-            )  # fmt: skip
-        return end.value.code or 0, *capsys.readouterr()
-
-    return call
+    return caller("measured", measured, tmp_path, monkeypatch, capsys, "max_turn=2 deg")
 
 
 def stored(path):

@@ -5,13 +5,12 @@ import json
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments import export, launch
+from experiments import export
 from experiments.exporting import write_files
 from experiments.store import ArtifactError, ResourceError
 from hardware.errors import DesignRuleError
@@ -20,6 +19,7 @@ from hardware.fabrication.findings import Report
 from hardware.fabrication.rules import Process
 from hardware.fabrication.sag import Sag
 from hardware.fabrication.sidecar import read_sidecar
+from tests.experiments.calling import caller
 from tests.hardware.fabrication.designs import blazed, design_of
 
 CELL = 4e-6
@@ -30,16 +30,8 @@ def lab(tmp_path, monkeypatch, capsys):
     """Run the export job in an empty folder; return exit code, output and errors."""
     place = tmp_path / "here"
     place.mkdir()
-    monkeypatch.chdir(place)
-    monkeypatch.setattr(sys, "argv", ["export"])
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-    def call(*words):
-        with pytest.raises(SystemExit) as end:
-            launch.run_job("export", export.main, check=export.check, arguments=words)
-        return end.value.code or 0, *capsys.readouterr()
-
-    return call
+    return caller("export", export, place, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
