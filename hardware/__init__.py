@@ -1,4 +1,20 @@
-"""The laboratory: cameras, stages, lights, and the files that a mask is made from.
+"""The laboratory: cameras, stages, lights, capture sessions, and files that masks are made from.
 
 Loads with numpy and pyserial alone; anything else is imported inside the module that uses it.
+
+===========================  =====================================================================
+`hardware.cameras`           raw frames from a Raspberry Pi camera, a recorded session, a simulation
+`hardware.motion`            stages: limits, homing, emergency stop
+`hardware.lights`            point sources and panels that end dark
+`hardware.modulators`        spatial light modulators and deformable mirrors
+`hardware.rig`               one camera with everything around it
+`hardware.safety`            one stop for all of it
+`hardware.fabrication`       files that makers of masks take
+===========================  =====================================================================
 """
+
+from hardware.errors import HardwareError
+from hardware.frames import RawFrame, Roi
+from hardware.rig import Rig
+
+__all__ = ["HardwareError", "RawFrame", "Rig", "Roi"]

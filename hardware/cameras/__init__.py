@@ -1,0 +1,24 @@
+"""Cameras: one protocol, its drivers, and their simulated sibling.
+
+A further camera (USB, GigE, Camera Link) is one module with a subclass of `Camera` that says what
+the sensor can do (`info`, `modes`), sets it up (`_configure`) and delivers frames (`_expose`), and
+one file in `configs/camera` of a rig that names it.
+"""
+
+from hardware.cameras.base import (
+    Camera,
+    CameraInfo,
+    CaptureCounts,
+    CaptureSettings,
+    GrantedSettings,
+    SensorMode,
+)
+
+__all__ = [
+    "Camera",
+    "CameraInfo",
+    "CaptureCounts",
+    "CaptureSettings",
+    "GrantedSettings",
+    "SensorMode",
+]
