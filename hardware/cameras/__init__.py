@@ -13,6 +13,7 @@ from hardware.cameras.base import (
     GrantedSettings,
     SensorMode,
 )
+from hardware.cameras.simulated import Scene, SensorNoise, SimulatedCamera
 
 __all__ = [
     "Camera",
@@ -20,5 +21,8 @@ __all__ = [
     "CaptureCounts",
     "CaptureSettings",
     "GrantedSettings",
+    "Scene",
     "SensorMode",
+    "SensorNoise",
+    "SimulatedCamera",
 ]

@@ -194,7 +194,7 @@ class Camera(ABC):
 
     @abstractmethod
     def _expose(
-        self, exposures: Sequence[float], gain: float, timeout: float
+        self, exposures: Sequence[float], gain: float, granted: GrantedSettings, timeout: float
     ) -> Generator[RawFrame, None, None]:
         """Yield frames begun after the call, with what the sensor reports about each.
 
@@ -319,7 +319,7 @@ class Camera(ABC):
         for _ in range(self.retakes + 1):
             wanted = list(missing.elements())
             timeout = 3 * max(wanted) + 2 * granted.frame_duration + self.patience
-            frames = self._expose(wanted, gain, timeout)
+            frames = self._expose(wanted, gain, granted, timeout)
             try:
                 for frame in frames:
                     try:

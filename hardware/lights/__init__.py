@@ -1,5 +1,6 @@
 """Lights behind one protocol, and their simulated sibling."""
 
 from hardware.lights.base import Channel, Light
+from hardware.lights.simulated import SimulatedLight
 
-__all__ = ["Channel", "Light"]
+__all__ = ["Channel", "Light", "SimulatedLight"]

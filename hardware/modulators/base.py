@@ -75,17 +75,17 @@ class PhaseModulator(ABC):
         HardwareError
             The device did not confirm it.
         """
-        phase = np.asarray(phase, dtype=np.float64)
-        if phase.shape != self.shape:
-            raise ValueError(f"phase is {phase.shape}, expected {self.shape}")
-        if not np.isfinite(phase).all():
+        wanted = np.asarray(phase, dtype=np.float64)
+        if wanted.shape != self.shape:
+            raise ValueError(f"phase is {wanted.shape}, expected {self.shape}")
+        if not np.isfinite(wanted).all():
             raise ValueError("phase holds values that are not numbers")
         if not 1e-7 <= wavelength <= 2e-5:
             raise ValueError(
                 f"wavelength = {wavelength:g} m is outside [1e-07, 2e-05] m; 550 nm is 550e-9"
             )
         self.shown = ""
-        self.shown = self._display(phase, wavelength)
+        self.shown = self._display(wanted, wavelength)
         self.clock.sleep(self.settle)
         return self.shown
 
