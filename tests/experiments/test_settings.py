@@ -154,7 +154,7 @@ def test_a_partial_node_leaves_arguments_open():
         build(node | {"cel": 1e-6})
 
 
-@pytest.mark.parametrize("name", ["experiments.store.os.system", "experiments.store.BinaryIO"])
+@pytest.mark.parametrize("name", ["hardware.storage.os.system", "experiments.store.BinaryIO"])
 def test_what_our_modules_import_from_elsewhere_is_not_ours(name):
     with pytest.raises(SettingsError, match=r"there is no such module|has no BinaryIO"):
         build({"_target_": name})

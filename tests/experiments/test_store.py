@@ -13,6 +13,7 @@ import torch
 
 from experiments import store
 from experiments.store import ArtifactError, ResourceError
+from hardware import storage
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([True, False])}
 
@@ -151,7 +152,7 @@ def test_foreign_bytes_are_an_artifact_error(tmp_path, data):
 def test_a_missing_file_and_a_huge_json_are_artifact_errors(tmp_path, monkeypatch):
     with pytest.raises(ArtifactError, match="No such file"):
         store.load_tensors(tmp_path / "none")
-    monkeypatch.setattr(store, "_LARGEST_JSON", 10)
+    monkeypatch.setattr(storage, "_LARGEST_JSON", 10)
     store.save_json(tmp_path / "j", list(range(20)))
     with pytest.raises(ArtifactError, match="more than the 10 allowed"):
         store.read_json(tmp_path / "j")
@@ -248,9 +249,9 @@ def test_a_folder_is_used_by_one_process_and_free_again_when_that_is_killed(tmp_
     ],
 )
 def test_the_record_of_the_owner_decides_where_files_cannot_be_locked(tmp_path, change, alive):
-    owner = {} if change is None else store._this_process() | change
+    owner = {} if change is None else storage._this_process() | change
     (tmp_path / ".lock").write_text(json.dumps(owner))
-    assert store._alive(store._read_owner(tmp_path / ".lock")) is alive
+    assert storage._alive(storage._read_owner(tmp_path / ".lock")) is alive
 
 
 def test_the_lock_is_free_after_an_error(tmp_path):
