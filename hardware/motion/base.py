@@ -1,8 +1,9 @@
 """Stages: axes with limits that move only where they are known to stand.
 
 A driver sends and asks; this class keeps the rules. Limits are checked before anything is sent.
-Nothing moves before homing, except a short jog. A move is never sent twice. An emergency stop
-passes all locks and stays until it is cleared.
+Nothing moves before homing, except a short jog. A move is never sent twice. Whatever goes wrong
+in motion stops the stage at once, and takes its homing away. An emergency stop passes all locks
+and stays until it is cleared.
 """
 
 import math
@@ -23,6 +24,7 @@ from hardware.errors import (
     LimitError,
     NotHomedError,
 )
+from hardware.motion.axes import Axis, Reading, StageStatus
 
 #: Longest jog of an axis that was not homed [m or rad].
 UNHOMED_JOG = 1e-3
@@ -30,72 +32,8 @@ UNHOMED_JOG = 1e-3
 POLL = 0.02
 #: A stage stands still when this many reads in a row agree.
 EQUAL_READS = 3
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of a stage.
-
-    Attributes
-    ----------
-    low, high : float
-        Limits [m or rad].
-    speed : float
-        Speed of a move, for the time it may take [m/s or rad/s].
-    unit : {"m", "rad"}
-        Unit of all of these.
-    tolerance : float
-        How far from its target a move may end [m or rad].
-    backlash : float
-        Targets are approached from below, from this far away at least; 0: from anywhere
-        [m or rad].
-    """
-
-    low: float
-    high: float
-    speed: float
-    unit: Literal["m", "rad"] = "m"
-    tolerance: float = 10e-6
-    backlash: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"low = {self.low:g}, high = {self.high:g} {self.unit}: low < high")
-        if not (self.speed > 0 and self.tolerance > 0 and self.backlash >= 0):
-            raise ValueError(
-                f"speed = {self.speed:g}, tolerance = {self.tolerance:g}, backlash = "
-                f"{self.backlash:g}: positive numbers are needed (backlash may be 0)"
-            )
-
-
-@dataclass(frozen=True)
-class StageStatus:
-    """What a stage says about itself.
-
-    Attributes
-    ----------
-    state : str
-        The device's own word, e.g. "Idle", "Run", "ALARM:1".
-    position : mapping of str to float
-        Where it believes it stands [m or rad].
-    moving, homed, stopped : bool
-        Whether it moves; whether `position` is trusted; whether an emergency stop is latched.
-    """
-
-    state: str
-    position: Mapping[str, float]
-    moving: bool
-    homed: bool
-    stopped: bool
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One answer of a device: state word, position [m or rad], and whether it moves."""
-
-    state: str
-    position: Mapping[str, float]
-    moving: bool
+#: A stage that accepted a move may stand this long before it starts [s].
+STARTS_WITHIN = 0.5
 
 
 @dataclass
@@ -108,24 +46,31 @@ class Stage(ABC):
         By name.
     clock : Clock
         Source of time.
+    slack : float
+        A move may take this long beside twice its distance over its speed [s].
     """
 
     axes: Mapping[str, Axis]
     clock: Clock = field(default_factory=SystemClock, kw_only=True, repr=False)
+    slack: float = field(default=5.0, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         if not self.axes:
             raise ValueError("axes = {}: a stage has at least one axis")
+        if not 0 < self.slack <= 3600:
+            raise ValueError(f"slack = {self.slack:g} s, expected above 0, at most 3600 s")
         self._homed = False
-        self._stopped = threading.Event()
-        self._command = threading.RLock()  # one conversation at a time; the stop needs none
+        self._closed = False
+        self._motion: Literal["", "move", "home"] = ""
+        self._stopped = threading.Event()  # emergency stop, latched
+        self._ending = threading.Event()  # `stop` during the motion that is under way
+        self._command = threading.RLock()  # one motion at a time; reads and stops need none
 
-    # What a driver provides. Each may raise a HardwareError; one that is a DeviceFault with an
-    # untrusted position, or a DeviceDisconnected, takes the homing away.
+    # What a driver provides. Each may raise a HardwareError, and may be called from any thread.
 
     @abstractmethod
     def _read(self) -> Reading:
-        """Ask the device for its state, and return it."""
+        """Ask the device for its state, and return it; also in motion."""
 
     @abstractmethod
     def _start(self, target: Mapping[str, float]) -> None:
@@ -133,11 +78,11 @@ class Stage(ABC):
 
     @abstractmethod
     def _home(self) -> None:
-        """Home all axes, and return when it is done."""
+        """Home all axes, and return when it is done; call `_pause` while waiting."""
 
     @abstractmethod
     def _stop(self) -> None:
-        """Stop with deceleration, the position kept."""
+        """Stop a move with deceleration, the position kept: without a lock, from any thread."""
 
     @abstractmethod
     def _halt(self) -> None:
@@ -145,11 +90,10 @@ class Stage(ABC):
 
     @abstractmethod
     def _clear(self) -> None:
-        """Leave the state that `_halt` left the device in."""
+        """Leave an alarm, and the state that `_halt` left the device in."""
 
-    @abstractmethod
-    def close(self) -> None:
-        """Stop, and release the port; safe to call twice."""
+    def _release(self) -> None:  # noqa: B027  a simulated stage has nothing to release
+        """Release the port; called once."""
 
     # What a user calls
 
@@ -164,15 +108,18 @@ class Stage(ABC):
         Raises
         ------
         EmergencyStopped
-            An emergency stop is latched.
+            An emergency stop is latched, or was given on the way.
         HardwareError
-            The device did not find it.
+            The device did not find it; it was stopped.
         """
-        with self._command, self._watched():
+        with self._command:
+            self._ending.clear()
             self._refuse_if_stopped()
             self._homed = False
-            self._home()
-            self._refuse_if_stopped()
+            with self._in_motion("home"):
+                self._home()
+                self._pause()
+                self._look()
             self._homed = True
 
     def move_to(self, target: Mapping[str, float] | None = None, /, **axes: float) -> None:
@@ -198,14 +145,14 @@ class Stage(ABC):
         """
         wanted = {**(target or {}), **axes}
         self._check(wanted)
-        with self._command, self._watched():
+        if not wanted:
+            return
+        with self._command:
+            self._ending.clear()
             self._refuse_if_stopped()
-            if not self._homed:
-                raise NotHomedError(
-                    f"move to {_shown(wanted, self.axes)}: the stage is not homed",
-                    hint="home() it first, with its path free",
-                )
-            here = self._read().position
+            self._refuse_unless_homed(f"move to {self._shown(wanted)}")
+            here = self._look().position
+            self._refuse_unless_homed(f"move to {self._shown(wanted)}")
             first = {
                 name: max(self.axes[name].low, value - self.axes[name].backlash)
                 for name, value in wanted.items()
@@ -213,7 +160,7 @@ class Stage(ABC):
             }
             if first:
                 self._travel({**wanted, **first}, here)
-                here = self._read().position
+                here = self._look().position
             self._travel(wanted, here)
 
     def jog(self, axis: str, distance: float) -> None:
@@ -228,59 +175,81 @@ class Stage(ABC):
         """
         if axis not in self.axes:
             raise ValueError(f"axis = {axis!r}: there are {', '.join(self.axes)}")
-        with self._command, self._watched():
+        unit = self.axes[axis].unit
+        if not math.isfinite(distance):
+            raise ValueError(f"distance = {distance} {unit}: a number is needed")
+        with self._command:
+            self._ending.clear()
             self._refuse_if_stopped()
-            if not self._homed and not abs(distance) <= UNHOMED_JOG:
-                raise NotHomedError(
-                    f"jog of {axis} by {distance:g} {self.axes[axis].unit}: the stage is not "
-                    f"homed, so at most {UNHOMED_JOG:g} {self.axes[axis].unit} is allowed",
-                    hint="home() it first",
-                )
-            here = self._read().position
+            here = self._look().position
             wanted = {axis: here[axis] + distance}
             if self._homed:
                 self._check(wanted)
-            elif not math.isfinite(distance):
-                raise ValueError(f"distance = {distance}: a number is needed")
+            elif abs(distance) > UNHOMED_JOG:
+                raise NotHomedError(
+                    f"jog of {axis} by {distance:g} {unit}: the stage is not homed, so at most "
+                    f"{UNHOMED_JOG:g} {unit} is allowed",
+                    hint="home() it first",
+                )
             self._travel(wanted, here)
 
     def position(self) -> dict[str, float]:
-        """Return where the stage stands [m or rad].
+        """Return where the stage stands, or passes in a move [m or rad].
 
         Raises
         ------
         NotHomedError
             It is not known.
         """
-        with self._command, self._watched():
-            found = dict(self._read().position)
-        if not self._homed:
-            raise NotHomedError("position: the stage is not homed", hint="home() it first")
+        with self._watched():
+            found = dict(self._read_and_judge().position)
+        self._refuse_unless_homed("position")
         return found
 
     def status(self) -> StageStatus:
-        """Return state and position, trusted or not."""
-        with self._command, self._watched():
-            now = self._read()
+        """Return state and position, trusted or not; also while it moves."""
+        with self._watched():
+            now = self._read_and_judge()
         return StageStatus(
             now.state, dict(now.position), now.moving, self._homed, self._stopped.is_set()
         )
 
     def stop(self) -> None:
-        """Stop with deceleration; the position is kept."""
-        self._stop()
+        """Stop with deceleration, the position kept; homing is cut short.
+
+        The thread that waits for the motion gets a `DeviceFault` that says so.
+        """
+        self._ending.set()
+        if self._motion == "home":
+            self._halt()
+        else:
+            self._stop()
 
     def emergency_stop(self) -> None:
         """Stop at once, from any thread; nothing moves until `clear`."""
         self._stopped.set()
+        if self._motion:
+            self._homed = False
         self._halt()
 
     def clear(self) -> None:
-        """Allow moves again after an emergency stop; a stage stopped in motion must be homed."""
+        """Leave an emergency stop or an alarm; a stage stopped in motion must be homed."""
         with self._command, self._watched():
-            if self._stopped.is_set():
-                self._clear()
-                self._stopped.clear()
+            self._clear()
+            self._read_and_judge()
+            self._stopped.clear()
+
+    def close(self) -> None:
+        """Stop, and release the port; safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            with suppress(HardwareError):  # it may be gone
+                self.stop()
+        finally:
+            self._homed = False
+            self._release()
 
     def __enter__(self) -> Self:
         return self
@@ -288,7 +257,23 @@ class Stage(ABC):
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    # What drivers use
+
+    def _pause(self) -> None:
+        """Wait for a moment in a motion; raise if it was stopped."""
+        self.clock.sleep(POLL)
+        self._refuse_if_stopped()
+        if self._ending.is_set() and self._motion == "home":
+            raise DeviceFault("stopped", "homing was cut short", position_trusted=False)
+
+    def _homing_time(self) -> float:
+        """Return the longest time for homing all axes, one after the other [s]."""
+        return self.slack + 2 * sum(a.span / a.speed_of_homing for a in self.axes.values())
+
     # How
+
+    def _shown(self, wanted: Mapping[str, float]) -> str:
+        return ", ".join(f"{name} = {v:g} {self.axes[name].unit}" for name, v in wanted.items())
 
     def _check(self, wanted: Mapping[str, float]) -> None:
         for name, value in wanted.items():
@@ -304,48 +289,108 @@ class Stage(ABC):
                 "an emergency stop is latched", hint="find out why, then clear()"
             )
 
+    def _refuse_unless_homed(self, what: str) -> None:
+        if not self._homed:
+            raise NotHomedError(
+                f"{what}: the stage is not homed, or lost its position",
+                hint="home() it with its path free",
+            )
+
+    def _read_and_judge(self) -> Reading:
+        now = self._read()
+        if now.fault is not None and not now.fault.position_trusted:
+            self._homed = False
+        return now
+
+    def _look(self) -> Reading:
+        """Read the state of a stage that is about to move; raise what it complains about."""
+        with self._watched():
+            now = self._read_and_judge()
+        if now.fault is not None:
+            raise now.fault
+        return now
+
     def _travel(self, wanted: Mapping[str, float], here: Mapping[str, float]) -> None:
         """Send one move, and wait until the stage stands where it should."""
-        limit = 5.0 + 2 * max(
-            (abs(value - here[name]) / self.axes[name].speed for name, value in wanted.items()),
-            default=0.0,
+        limit = self.slack + 2 * max(
+            abs(value - here[name]) / self.axes[name].speed for name, value in wanted.items()
         )
-        begun = self.clock.now()
-        self._start(wanted)
-        equal, last = 0, self._read()
-        while equal < EQUAL_READS - 1:
-            self.clock.sleep(POLL)
-            if self._stopped.is_set():
-                self._homed = False
-                raise EmergencyStopped("stopped in motion; the position is lost", hint="home()")
-            now = self._read()
-            still = not now.moving and now.position == last.position
-            equal, last = (equal + 1 if still else 0), now
-            if self.clock.now() - begun > limit:
-                self._homed = False
+        with self._in_motion("move"):
+            begun = still_since = self.clock.now()
+            self._start(wanted)
+            if self._ending.is_set():  # given before the move was: now it counts
                 self._stop()
-                raise DeviceTimeout(
-                    f"move to {_shown(wanted, self.axes)}", limit, last.state, hint="home()"
-                )
-        for name, value in wanted.items():
-            if abs(last.position[name] - value) > self.axes[name].tolerance:
-                raise DeviceFault(
-                    "position", f"{name} = {value:g} was asked, {last.position[name]:g} reached",
-                    position_trusted=False,
-                )  # fmt: skip
+            equal, last = 1, self._read()
+            while True:
+                self._pause()
+                now = self._read()
+                if now.fault is not None:
+                    raise now.fault
+                time = self.clock.now()
+                if now.moving or self._differ(now.position, last.position, self.axes):
+                    equal, still_since = 1, time
+                else:
+                    equal += 1
+                last = now
+                if equal >= EQUAL_READS:
+                    off = self._differ(now.position, wanted, wanted)
+                    if not off:
+                        return
+                    if self._ending.is_set():
+                        raise DeviceFault(
+                            "stopped", f"short of {self._shown(wanted)}", position_trusted=True
+                        )
+                    if time - still_since > STARTS_WITHIN:
+                        reached = {name: now.position[name] for name in off}
+                        raise DeviceFault(
+                            "position",
+                            f"{self._shown(wanted)} was asked, {self._shown(reached)} reached",
+                            position_trusted=False,
+                        )
+                if time - begun > limit:
+                    raise DeviceTimeout(
+                        f"move to {self._shown(wanted)}", limit, last.state, hint="home()"
+                    )
+
+    def _differ(
+        self, a: Mapping[str, float], b: Mapping[str, float], names: Mapping[str, object]
+    ) -> list[str]:
+        # Sums of metres round: 1e-9 of the tolerance is no difference.
+        return [
+            n for n in names if not abs(a[n] - b[n]) <= self.axes[n].tolerance * (1 + 1e-9) + 1e-15
+        ]
+
+    @contextmanager
+    def _in_motion(self, motion: Literal["move", "home"]) -> Iterator[None]:
+        """Stop at once, the position lost, whatever goes wrong; also Ctrl-C.
+
+        Except where the device refuses or ends a motion in order: `DeviceFault.position_trusted`.
+        An emergency stop may have come before the move that it should stop: it is given again.
+        """
+        self._motion = motion
+        try:
+            yield
+        except BaseException as error:
+            if not (isinstance(error, DeviceFault) and error.position_trusted):
+                self._homed = False
+                with suppress(HardwareError):  # it may be gone; `error` says more
+                    self._halt()
+                if self._stopped.is_set() and isinstance(error, HardwareError):
+                    raise EmergencyStopped(
+                        "stopped in motion; the position is lost", hint="clear(), then home()"
+                    ) from error
+            raise
+        finally:
+            self._motion = ""
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
         """Take the homing away, and stop, where an error says that the position is lost."""
         try:
             yield
-        except (DeviceFault, DeviceDisconnected, KeyboardInterrupt) as error:
+        except (DeviceFault, DeviceDisconnected) as error:
             if not (isinstance(error, DeviceFault) and error.position_trusted):
                 self._homed = False
-                with suppress(HardwareError):  # it may be gone; `error` says more
+                with suppress(HardwareError):
                     self._halt()
             raise
-
-
-def _shown(wanted: Mapping[str, float], axes: Mapping[str, Axis]) -> str:
-    return ", ".join(f"{name} = {value:g} {axes[name].unit}" for name, value in wanted.items())
