@@ -75,7 +75,10 @@ class SimulatedCamera(Camera):
     delay : int
         Frames until a new exposure arrives, as with a real sensor.
     seed : int
-        Seed of the fixed pattern and of the temporal noise.
+        Which individual sensor it is: seed of the fixed pattern.
+    noise_seed : int or None
+        Seed of the temporal noise; None is new noise each time, as a session that is resumed must
+        not see the noise of its first frames again.
     """
 
     scene: Scene
@@ -83,10 +86,11 @@ class SimulatedCamera(Camera):
     noise: SensorNoise = field(default_factory=SensorNoise)
     delay: int = 2
     seed: int = 0
+    noise_seed: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._temporal = np.random.default_rng([self.seed, 1])
+        self._temporal = np.random.default_rng(self.noise_seed)
         self._line = deque([(self.mode.min_exposure, 1.0)] * self.delay)
 
     @property
