@@ -16,8 +16,10 @@ from calibration.uncertainty import Uncertain, square_root
 
 _ADVISED = 32  # frames
 _UNSTEADY = 0.01  # deviation of the light over its mean
-_BLOCKS = 48  # along a side, whose means the smooth light is fitted to
+_BLOCKS = 24  # along a side, whose means the smooth light is fitted to
 _ORDER = 4  # of the polynomial in rows and in columns
+_TERMS = (_ORDER + 1) ** 2
+_SMALLEST = 16  # rows and columns of a plane
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ def flat_field(flat: FrameStatistics, dark: MasterDark) -> FlatField:
     """
     if flat.shape != dark.mean.shape:
         raise ValueError(f"flat is {flat.shape}, the dark {dark.mean.shape}: take both in a mode")
+    if min(flat.shape) < _SMALLEST * (2 if flat.cfa else 1):
+        raise ValueError(
+            f"flat is {flat.shape}: {_SMALLEST} rows and columns or more of each plane are needed "
+            f"to tell the pixels from smooth light"
+        )
     signal = flat.mean() - dark.mean
     response = np.ones(signal.shape, np.float32)
     noise = flat.temporal(~dark.hot)
@@ -126,7 +133,8 @@ def _plane(
     left = scale * (
         (flat.pixel + max(flat.row, 0.0)) / flats + (dark.pixel + max(dark.row, 0.0)) / darks
     )
-    spread = float(relative.var(ddof=1))
+    # the smooth light was fitted to these very pixels
+    spread = float(relative.var(ddof=_TERMS))
     rows = max(flat.row, 0.0) / flats * math.sqrt(2 / light.shape[0])
     error = math.hypot(
         spread * math.sqrt(2 / relative.size),
@@ -147,8 +155,7 @@ def _smooth(signal: NDArray[np.float64], good: NDArray[np.bool_]) -> NDArray[np.
     height, width = signal.shape
     axes = [np.linspace(-1, 1, size) for size in (height, width)]
     edges = [
-        np.unique(np.linspace(0, size, min(_BLOCKS, size) + 1).astype(np.intp))
-        for size in (height, width)
+        np.linspace(0, size, min(_BLOCKS, size) + 1).astype(np.intp) for size in (height, width)
     ]
 
     def block_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -163,15 +170,12 @@ def _smooth(signal: NDArray[np.float64], good: NDArray[np.bool_]) -> NDArray[np.
         for axis, edge in zip(axes, edges, strict=True)
     ]
     y, x = np.meshgrid(*middles, indexing="ij")
-    orders = [min(_ORDER, len(middle) - 1) for middle in middles]
-    design = polynomial.polyvander2d(y.ravel(), x.ravel(), orders)
+    design = polynomial.polyvander2d(y.ravel(), x.ravel(), [_ORDER, _ORDER])
     weight = np.sqrt(count.ravel())
     mean = (total / np.maximum(count, 1)).ravel()
     terms, *_ = np.linalg.lstsq(design * weight[:, None], mean * weight, rcond=None)
-    down, across = (
-        polynomial.polyvander(axis, order) for axis, order in zip(axes, orders, strict=True)
-    )
-    light: NDArray[np.float64] = down @ terms.reshape(orders[0] + 1, orders[1] + 1) @ across.T
+    down, across = (polynomial.polyvander(axis, _ORDER) for axis in axes)
+    light: NDArray[np.float64] = down @ terms.reshape(_ORDER + 1, _ORDER + 1) @ across.T
     if light.min() <= 0:
         raise CalibrationError(
             "the light falls to nothing within the flat: it is no flat field; use a diffuser"

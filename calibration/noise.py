@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calibration.bayer import plane_names
+from calibration.bayer import places, plane_names
 from calibration.dark import DarkCurrent
 from calibration.errors import CalibrationError
 from calibration.photon_transfer import PhotonTransfer
@@ -208,6 +208,24 @@ class NoiseModel:
             raise ValueError(f"gain = {self.gain:g}: a gain above zero is needed")
         if self.temperature is not None and not math.isfinite(self.temperature):
             raise ValueError(f"temperature = {self.temperature:g} °C: a finite number is needed")
+
+    def variance(self, mean: NDArray[np.floating[Any]], exposure: float) -> NDArray[np.float64]:
+        """Variance of every sample of a mosaic (..., H, W) [DN^2]; see `PlaneNoise.variance`."""
+        out = np.empty(mean.shape)
+        for name, (rows, columns) in places(mean, self.cfa):
+            at = (..., rows, columns)
+            out[at] = self.planes[name].variance(mean[at], exposure)
+        return out
+
+    def electrons(
+        self, sample: NDArray[Any], exposure: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Charge in every pixel of a mosaic (..., H, W) [e-]; see `PlaneNoise.electrons`."""
+        charge, error = np.empty(sample.shape), np.empty(sample.shape)
+        for name, (rows, columns) in places(sample, self.cfa):
+            at = (..., rows, columns)
+            charge[at], error[at] = self.planes[name].electrons(sample[at], exposure)
+        return charge, error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the model as plain numbers and words, for JSON."""
