@@ -27,7 +27,8 @@ start-up, spoiled; a cable that falls out; a camera that is held elsewhere.
 Not modelled: automatic exposure and white balance (20 ms, gain 1, fixed colour gains), rolling
 shutter within a frame, dark current and fixed patterns (a scene can add them), defect correction
 and the raw low-pass of the IMX477, crosstalk, lengthened lines, embedded data, the picture
-processor beyond a gamma curve (see `main_stream`), sensor temperature, tuning files, hot plugging.
+processor beyond a gamma curve (see `main_stream`), digital crops (ScalerCrop), sensor
+temperature, tuning files, libcamera's own frame buffer allocator, hot plugging.
 
 Sources: the public Linux drivers of the two sensors (line length 24000, 12740 and 6664 clocks of
 840 MHz; 1100 clocks of 74.25 MHz; frame lengths, exposure limits), libcamera's camera helpers
@@ -49,7 +50,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.standin.camera import Board, FrameRecord
+from tests.standin.camera import Board, Camera, FrameRecord
 from tests.standin.manager import CameraManager
 from tests.standin.patches import patch_buffers, set_platform
 from tests.standin.pipelines import PISP, VC4
@@ -117,10 +118,8 @@ def plugged(*boards: Board):
     activate()
     from picamera2 import Picamera2
 
-    from tests.standin.camera import Camera
-
     manager = CameraManager.singleton()
-    cameras = tuple(Camera(board, manager) for board in boards)
+    cameras = tuple(Camera(board, manager, port) for port, board in enumerate(boards))
     set_platform(boards[0].pipeline if boards else VC4)
     manager.cameras[:] = cameras
     try:

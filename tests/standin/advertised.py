@@ -12,17 +12,21 @@ from tests.standin.controls import (
 from tests.standin.geometry import Rectangle, Size
 
 
+def _microseconds(seconds):
+    """Return whole microseconds, cut as libcamera cuts them (but not for a rounding error)."""
+    return int(seconds * 1e6 + 1e-6)
+
+
 def controls_of(sensor, mode):
     """Return the controls {identity: ControlInfo} of a sensor in a mode.
 
     Controls of colour are absent from a monochrome sensor, so that setting them fails.
     """
-    shortest = int(mode.frame_lines * mode.line_time * 1e6)
-    longest = int((sensor.max_frame << sensor.max_shift) * mode.line_time * 1e6)
-    exposure = int(sensor.exposure(mode, sensor.min_lines) * 1e6)
-    longest_exposure = int(
-        sensor.exposure(mode, (sensor.max_frame << sensor.max_shift) - sensor.margin) * 1e6
-    )
+    whole = sensor.max_frame << sensor.max_shift
+    shortest = _microseconds(mode.frame_lines * mode.line_time)
+    longest = _microseconds(whole * mode.line_time)
+    exposure = _microseconds(sensor.exposure(mode, sensor.min_lines))
+    longest_exposure = _microseconds(sensor.exposure(mode, whole - sensor.margin))
     crop = Rectangle(*mode.crop)
     info = {
         CONTROLS.AeEnable: ControlInfo(False, True, True),
@@ -88,8 +92,8 @@ def metadata_of(record, sensor, mode, wishes, wall_clock_ns, level):
         CONTROLS.AeState: int(AeStateEnum.Converged if wishes.exposure is None else 0),
         CONTROLS.AnalogueGain: record.gain,
         CONTROLS.DigitalGain: 1.0,
-        CONTROLS.ExposureTime: int(record.exposure * 1e6),
-        CONTROLS.FrameDuration: int(record.frame_duration * 1e6),
+        CONTROLS.ExposureTime: _microseconds(record.exposure),
+        CONTROLS.FrameDuration: _microseconds(record.frame_duration),
         CONTROLS.FrameWallClock: wall_clock_ns,
         CONTROLS.Lux: level / 100,
         CONTROLS.ScalerCrop: Rectangle(*mode.crop),

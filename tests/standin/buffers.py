@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass, field
 from enum import Enum
 
+from tests.standin.controls import checked
+
 
 class SharedFd:
     """A duplicate of a file descriptor, closed when its last user is gone (as libcamera's)."""
@@ -89,7 +91,7 @@ class Request:
         self.buffers[stream] = buffer
 
     def set_control(self, identity, value):
-        self.controls[identity] = value
+        self.controls[identity] = checked(identity, value)
 
     def reuse(self):
         self.status = Request.Status.Pending

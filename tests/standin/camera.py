@@ -5,22 +5,27 @@ oldest queued request; the controls of that request are written to the sensor at
 next frame, and take effect after the delays of the sensor.
 """
 
+import logging
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tests.standin.advertised import controls_of, metadata_of, properties_of
 from tests.standin.buffers import FrameMetadata, Request
 from tests.standin.configuration import Stream, generate
+from tests.standin.controls import checked
 from tests.standin.exposure import DelayLine, Wishes
 from tests.standin.faults import Faults
 from tests.standin.main_stream import encode_processed, rgb_of
 from tests.standin.pipelines import VC4, Pipeline, encode_raw
 from tests.standin.pixels import FrameState, Scene, digitised, grey, read_window
 from tests.standin.sensors import IMX477, Sensor
+
+GREY = grey(40e3)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,9 @@ class Board:
         array [e-/s], colour filters included; called at the begin of each exposure, in the
         thread of the camera. A number is a uniform scene.
     speed : float
-        How many times faster than real the frames come. Timestamps are real time, so frames are
-        FrameDuration / speed apart.
+        How many times faster than real the frames come. Timestamps are of the real clock, so
+        frames are FrameDuration / speed apart; whoever takes ExposureTime off a timestamp (as
+        picamera2 does to flush) lands before the true shutter and waits for some frames more.
     rotation : {0, 180}
         How the board is mounted; at 180 (what the overlay of the HQ camera says) an unflipped
         picture is read out flipped both ways.
@@ -51,11 +57,17 @@ class Board:
 
     sensor: Sensor = IMX477
     pipeline: Pipeline = VC4
-    scene: Scene = grey(40e3)
+    scene: Scene = GREY
     speed: float = 1.0
     rotation: int = 0
     startup_frames: int = 1
     seed: int = 0
+
+    def __post_init__(self):
+        if not self.speed > 0:
+            raise ValueError(f"speed = {self.speed}, expected above 0")
+        if self.rotation not in (0, 180):
+            raise ValueError(f"rotation = {self.rotation}, expected 0 or 180 degrees")
 
 
 @dataclass(frozen=True)
@@ -84,9 +96,9 @@ class FrameRecord:
 class Camera:
     """One camera, with libcamera's methods, and for tests `faults` and `records`."""
 
-    def __init__(self, board: Board, manager):
+    def __init__(self, board: Board, manager, port: int = 0):
         self.board = board
-        self.id = f"{board.pipeline.bus}/{board.sensor.model}@1a"
+        self.id = f"{board.pipeline.bus}/{board.sensor.model}@{0x1A + port:x}"
         self.faults = Faults()
         self.records: deque[FrameRecord] = deque(maxlen=1000)
         self.error: Exception | None = None  # what the scene raised
@@ -94,6 +106,7 @@ class Camera:
         self._acquired = False
         self._configuration = None
         self._mode = max(board.sensor.modes, key=lambda mode: mode.size[0] * mode.size[1])
+        self._told_ns = 0
         self._rng = np.random.default_rng(board.seed)
         self._queue: deque[Request] = deque()
         self._stopping = threading.Event()
@@ -145,7 +158,7 @@ class Camera:
         if self._configuration is None or self._thread is not None:
             raise RuntimeError("Failed to start camera: Permission denied")
         wishes = Wishes()
-        wishes.update(controls or {})
+        wishes.update({key: checked(key, value) for key, value in (controls or {}).items()})
         self._stopping.clear()
         self._thread = threading.Thread(
             target=self._run, args=(wishes,), name=f"standin {self.id}", daemon=True
@@ -174,7 +187,8 @@ class Camera:
             while not self._stopping.is_set():
                 begin = self._frame(number, begin, line, wishes)
                 number += 1
-        except Exception as error:  # of the scene; told when the board is unplugged
+        except Exception as error:  # of the scene; raised when the board is unplugged
+            _log.exception("no more frames from %s", self.id)
             self.error = error
 
     def _frame(self, number, begin, line, wishes):
@@ -202,21 +216,28 @@ class Camera:
             return end
 
         lost = self.faults.cable_out or self.faults.loses_this_frame()
-        if not lost and self._queue:
+        # The application is not `speed` times faster: it has the time of a true frame to bring a
+        # request before the frame is lost.
+        if not lost and self._wait_for_request(end + duration * (1 - 1 / board.speed)):
             request = self._queue.popleft()
             wishes.update(request.controls)
             line.write(number + 1, wishes.registers(sensor, mode))
             self._deliver(request, record, mosaic, wishes, level)
         return end
 
+    def _wait_for_request(self, deadline):
+        while not self._queue and time.monotonic() < deadline and not self._stopping.is_set():
+            time.sleep(0.2e-3)
+        return bool(self._queue) and not self._stopping.is_set()
+
     def _deliver(self, request, record, mosaic, wishes, level):
         board, sensor, mode = self.board, self.board.sensor, self._mode
         startup = record.number < board.startup_frames
         spoiled = None if startup else self.faults.spoils_this_frame()
-        metadata_record = record
-        if spoiled == "repeat" and self.records:
-            earlier = self.records[-1].timestamp_ns
-            metadata_record = FrameRecord(**{**vars(record), "timestamp_ns": earlier})
+        told = record
+        if spoiled == "repeat":
+            told = replace(record, timestamp_ns=self._told_ns)
+        self._told_ns = told.timestamp_ns
         if startup or spoiled == "zero":
             mosaic = np.zeros_like(mosaic)
         scale = 2.0 ** (mode.bits - 16)
@@ -239,10 +260,10 @@ class Camera:
             status = FrameMetadata.Status
             buffer.metadata.status = status.Startup if startup else status.Success
             buffer.metadata.sequence = record.number
-            buffer.metadata.timestamp = metadata_record.timestamp_ns
+            buffer.metadata.timestamp = told.timestamp_ns
             buffer.metadata.planes[0].bytes_used = len(data.ravel())
-        wall_clock = time.time_ns() - time.monotonic_ns() + metadata_record.timestamp_ns
-        request.metadata = metadata_of(metadata_record, sensor, mode, wishes, wall_clock, level)
+        wall_clock = time.time_ns() - time.monotonic_ns() + told.timestamp_ns
+        request.metadata = metadata_of(told, sensor, mode, wishes, wall_clock, level)
         request.status = Request.Status.Complete
         if not startup:
             self.records.append(record)

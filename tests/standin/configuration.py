@@ -20,7 +20,7 @@ class SensorConfiguration:
     """The sensor mode asked for."""
 
     bit_depth: int = 0
-    output_size: Size = Size()
+    output_size: Size | None = None
 
 
 class StreamFormats:
@@ -134,7 +134,7 @@ class CameraConfiguration:
                 return CameraConfiguration.Status.Invalid
             stream.pixel_format, stream.size = PixelFormat(name), size
             planar = 2 if name == "YUV420" else 1  # its chroma rows, half as long, are aligned too
-            stream.stride = max(pipeline.stride(row // planar) * planar, 0)
+            stream.stride = pipeline.stride(row // planar) * planar
             stream.frame_size = (
                 stream.stride * size.height
                 if stream.is_raw

@@ -1,5 +1,6 @@
 """Controls, properties and metadata: their identities, types and enumerations."""
 
+import operator
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from types import SimpleNamespace
@@ -40,6 +41,34 @@ class ControlInfo:
     @property
     def values(self):
         return []
+
+
+_CASTS = {  # what the binding converts to, and what it takes for it
+    ControlType.Bool: bool,
+    ControlType.Integer32: operator.index,
+    ControlType.Integer64: operator.index,
+    ControlType.Float: float,
+}
+
+
+def checked(identity: ControlId, value: Any) -> Any:
+    """Return `value` as the binding would hand it to the camera.
+
+    Raises
+    ------
+    RuntimeError
+        The type does not fit, for example a float for a control of whole microseconds, or an
+        array where a tuple is expected.
+    """
+    cast = _CASTS.get(identity.type, lambda item: item)
+    try:
+        if isinstance(value, list | tuple):
+            return tuple(cast(item) for item in value)
+        return cast(value)
+    except TypeError as error:
+        raise RuntimeError(
+            f"Unable to cast {value!r} of {identity} to {identity.type.name}"
+        ) from error
 
 
 class NoiseReductionModeEnum(IntEnum):

@@ -27,8 +27,8 @@ class Faults:
         """Lose the next `frames` frames between the sensor and memory."""
         self._lost += frames
 
-    def spoil_next(self, how: Spoiled):
-        """Spoil a coming frame; several calls spoil several frames, one after the other.
+    def spoil_next(self, how: Spoiled, frames: int = 1):
+        """Spoil the next `frames` frames that are delivered, whether or not someone looks at them.
 
         Parameters
         ----------
@@ -39,7 +39,7 @@ class Faults:
         """
         if how not in ("short", "zero", "repeat"):
             raise ValueError(f"spoil_next({how!r}): expected 'short', 'zero' or 'repeat'")
-        self._spoiled.append(how)
+        self._spoiled.extend([how] * frames)
 
     def loses_this_frame(self) -> bool:
         """Tell whether the frame that just ended is lost, and count it."""

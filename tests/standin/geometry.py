@@ -69,7 +69,8 @@ class Orientation(IntEnum):
     Rotate90 = 8
 
 
-FLIPS = {  # orientation -> (hflip, vflip); the other four need a transposition, which a sensor lacks
+# orientation -> (hflip, vflip); the other four need a transposition, which no sensor can do
+FLIPS = {
     Orientation.Rotate0: (False, False),
     Orientation.Rotate0Mirror: (True, False),
     Orientation.Rotate180: (True, True),

@@ -117,7 +117,7 @@ class Registers:
 
 
 def quantised(sensor: Sensor, mode: Mode, exposure, gain, frame_limits) -> Registers:
-    """Return the registers nearest to the wish.
+    """Return the registers for a wish: exposures are cut to whole lines, gains rounded.
 
     Parameters
     ----------
@@ -134,9 +134,8 @@ def quantised(sensor: Sensor, mode: Mode, exposure, gain, frame_limits) -> Regis
     shortest, longest = (
         min(max(int(limit / mode.line_time), mode.frame_lines), whole) for limit in frame_limits
     )
-    # A microsecond that libcamera hands over was truncated from a true exposure: half of one more
-    # makes asking for what the metadata said give the same number of lines.
-    lines = int((exposure + 0.5e-6 - sensor.exposure_offset) / mode.line_time)
+    # Cut to whole lines like the real one; a picosecond keeps exact multiples what they are.
+    lines = int((exposure + 1e-12 - sensor.exposure_offset) / mode.line_time)
     lines = min(max(lines, sensor.min_lines), longest - sensor.margin)
     frame = min(max(lines + sensor.margin, shortest), longest)
     shift = 0
