@@ -198,7 +198,7 @@ enum error move_to(int32_t target)
     if (homed && (target < soft.low || target > soft.high))
         return LIMITS;
     if (!distance) {
-        happened |= DONE;
+        ATOMIC_BLOCK(ATOMIC_RESTORESTATE) { happened |= DONE; }
         return NONE;
     }
     return leave(MOVING, distance, set.cruise);
@@ -210,11 +210,13 @@ enum error go_home(void)
         return ALARM;
     if (busy())
         return BUSY;
-    homed = false;
-    if (open_switches() & HOME_SWITCH)
-        return leave(RELEASE, RELEASE_STEPS, RELEASE_SPEED);
     const uint16_t seek = set.cruise < SEEK_SPEED ? set.cruise : SEEK_SPEED;
-    return leave(SEEK, -(soft.high + SEEK_MARGIN), seek);
+    const enum error error = open_switches() & HOME_SWITCH
+                                 ? leave(RELEASE, RELEASE_STEPS, RELEASE_SPEED)
+                                 : leave(SEEK, -(soft.high + SEEK_MARGIN), seek);
+    if (!error)
+        homed = false;
+    return error;
 }
 
 /* Slow down; homing has no position to keep and is cut short. */

@@ -51,11 +51,11 @@ def _programs() -> _Programs:
     build = Path(folder.name)
     elf = build / "point_source.elf"
     runner = build / "runner"
-    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-I/usr/include/simavr", "-o", runner]
-    libraries = ["-lsimavr", "-lelf", "-lutil"]
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    libraries = ["-I/usr/include/simavr", "-lsimavr", "-lelf", "-lutil"]
     for command in (
-        ["make", "-s", "-C", _FIRMWARE, f"BUILD={build}", elf],
-        ["gcc", *flags, _HERE / "runner.c", *libraries],
+        ["make", "-s", "-C", str(_FIRMWARE), f"BUILD={build}", str(elf)],
+        ["gcc", "-O2", *warnings, "-o", str(runner), str(_HERE / "runner.c"), *libraries],
     ):
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         if done.returncode:
@@ -156,7 +156,11 @@ class Board:
         """Press or unplug a switch (open), hold it closed, or let it follow the stage."""
         self._order(f"{which} {to}")
 
-    def reset(self, cause: Literal["power", "external", "brownout", "watchdog"]) -> None:
+    def reset(
+        self,
+        cause: Literal["power", "external", "brownout", "watchdog", "optiboot", "bootloader"],
+    ) -> None:
+        """Reset; the last two are a brown-out that a bootloader hands over, or does not."""
         self._order(f"reset {cause}")
 
     def freeze(self) -> None:

@@ -9,7 +9,8 @@
  *     edges              cycles of the latest step edges, as JSON
  *     stage <at> <end>   put the stage at a step; home opens at 0 and below, far from `end` on
  *     home|far <auto|open|closed>      follow the stage, or not
- *     reset <power|external|brownout|watchdog>
+ *     reset <power|external|brownout|watchdog>         flags set by the controller
+ *     reset <optiboot|bootloader>      brown-out, handed over by a bootloader or lost in one
  *     freeze             stop the firmware's clock, as a program that hangs would
  *     speed <factor>     simulated over real time, at most
  */
@@ -143,11 +144,12 @@ static void measure_duty(void)
     window_at = avr->cycle;
 }
 
-static void reset(uint8_t cause)
+/* `flags` as the controller has them at start, `r2` as a bootloader may have left it. */
+static void reset(uint8_t flags, uint8_t r2)
 {
     avr_reset(avr);
-    avr->data[MCUSR_AT] = cause;
-    avr->data[2] = 0xFF; /* r2: no bootloader was there */
+    avr->data[MCUSR_AT] = flags;
+    avr->data[2] = r2;
     for (int input = 0; input < 2; ++input) /* else it looks at the step pin every cycle */
         avr_extint_set_strict_lvl_trig(avr, input, 0);
     step = away = false;
@@ -157,10 +159,14 @@ static void reset(uint8_t cause)
 
 static bool reset_named(const char *name)
 {
-    static const char *const causes[] = {"power", "external", "brownout", "watchdog"};
-    for (int bit = 0; bit < 4; ++bit)
-        if (!strcmp(name, causes[bit])) {
-            reset(1 << bit);
+    static const struct {
+        const char *name;
+        uint8_t flags, r2;
+    } causes[] = {{"power", 5, 0xFF},    {"external", 2, 0xFF}, {"brownout", 4, 0xFF},
+                  {"watchdog", 8, 0xFF}, {"optiboot", 0, 4},    {"bootloader", 0, 0xFF}};
+    for (unsigned i = 0; i < sizeof causes / sizeof *causes; ++i)
+        if (!strcmp(name, causes[i].name)) {
+            reset(causes[i].flags, causes[i].r2);
             return true;
         }
     return false;
