@@ -13,6 +13,8 @@ from hardware.cameras.base import (
     GrantedSettings,
     SensorMode,
 )
+from hardware.cameras.raspberry_board import RaspberryBoard
+from hardware.cameras.raspberry_pi import RaspberryPiCamera
 from hardware.cameras.simulated import Scene, SensorNoise, SimulatedCamera
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "CaptureCounts",
     "CaptureSettings",
     "GrantedSettings",
+    "RaspberryBoard",
+    "RaspberryPiCamera",
     "Scene",
     "SensorMode",
     "SensorNoise",

@@ -8,11 +8,11 @@ new and begun after the call, and waits that end.
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Self
-
-import numpy as np
 
 from hardware.clock import Clock, SystemClock
 from hardware.errors import DeviceTimeout, FrameError, HardwareError, SettingsNotApplied
@@ -121,7 +121,7 @@ class GrantedSettings:
     frame_duration : float
         Time from frame to frame [s].
     exposure_step : float
-        Smallest step of the exposure, the time of one row [s].
+        The exposure comes in steps no larger than this, the time of one row or so [s].
     defect_correction : str
         Whether the sensor replaces pixels it takes for defective: "on", "off" or "unknown".
     """
@@ -201,16 +201,17 @@ class Camera(ABC):
         The driver asks the sensor for one exposure of the list per frame, and goes on for as many
         frames as its settings take to arrive. It may yield frames with other settings, in any
         order; their `asked_exposure` and `asked_gain` are filled in by the caller. It raises
-        DeviceTimeout where no frame comes within `timeout` [s], and stops when closed.
+        DeviceTimeout where no frame comes within `timeout` [s], FrameError for one that cannot be
+        decoded, and stops when closed.
         """
 
     @abstractmethod
     def close(self) -> None:
         """Release the sensor; safe to call twice."""
 
-    def _reopen(self) -> None:
-        """Open the camera again after it fell silent, with the settings it had."""
-        raise NotImplementedError
+    def _reopen(self) -> bool:
+        """Open the camera again after it fell silent, with its settings; tell whether it is."""
+        return False
 
     def status(self) -> Mapping[str, Any]:
         """Return what is worth watching, such as ``temperature`` [degrees Celsius]."""
@@ -255,17 +256,18 @@ class Camera(ABC):
         FrameError
             Frames went on being damaged.
         """
-        return next(self.bracket([exposure], gain=gain))
+        with closing(self.bracket([exposure], gain=gain)) as frames:
+            return next(frames)
 
     def bracket(
         self, exposures: Sequence[float], *, repeats: int = 1, gain: float = 1.0
-    ) -> Iterator[RawFrame]:
+    ) -> Generator[RawFrame, None, None]:
         """Yield `repeats` frames of each exposure as they arrive, the settings pipelined.
 
         Parameters
         ----------
         exposures : sequence of float
-            Exposure times, none twice [s].
+            Exposure times, each two further apart than the sensor's report is exact [s].
         repeats : int
             Frames of each.
         gain : float
@@ -274,17 +276,14 @@ class Camera(ABC):
         Raises
         ------
         ValueError
-            An exposure or the gain is outside the range of the mode.
+            An exposure or the gain is outside the range of the mode, or two exposures are as
+            good as one.
         HardwareError
             As in `capture`.
         """
+        if not exposures or repeats < 1:
+            raise ValueError(f"{len(exposures)} exposures, repeats = {repeats}: expected 1 or more")
         granted = self.granted or self.configure(CaptureSettings(max_exposure=max(exposures)))
-        missing = Counter(dict.fromkeys(exposures, repeats))
-        if len(missing) != len(exposures) or not exposures or repeats < 1:
-            raise ValueError(
-                f"exposures = {list(exposures)}, repeats = {repeats}: different exposures, "
-                "at least one, and one frame or more of each are needed"
-            )
         for exposure in exposures:
             _check_exposure("exposure", exposure, granted.mode)
             if exposure > granted.frame_duration:
@@ -294,7 +293,13 @@ class Camera(ABC):
                 )
         if not 1.0 <= gain <= granted.mode.max_gain:
             raise ValueError(f"gain = {gain:g}, expected 1 to {granted.mode.max_gain:g}")
-        return self._collect(missing, gain, granted)
+        for shorter, longer in pairwise(sorted(exposures)):
+            if longer - shorter <= _allowed(longer, granted):
+                raise ValueError(
+                    f"exposures {shorter:g} s and {longer:g} s: what the sensor reports cannot "
+                    f"tell them apart; {_allowed(longer, granted):g} s or more must lie between"
+                )
+        return self._collect(Counter(dict.fromkeys(exposures, repeats)), gain, granted)
 
     def __enter__(self) -> Self:
         return self
@@ -313,40 +318,42 @@ class Camera(ABC):
 
     def _collect(
         self, missing: Counter[float], gain: float, granted: GrantedSettings
-    ) -> Iterator[RawFrame]:
-        trouble: HardwareError = DeviceTimeout("capture", 0.0)
-        silent = False
-        for _ in range(self.retakes + 1):
+    ) -> Generator[RawFrame, None, None]:
+        trouble: HardwareError = FrameError("no frame came that was begun after the call")
+        tries, silent = self.retakes + 1, False
+        while tries:
+            tries -= 1
             wanted = list(missing.elements())
             timeout = 3 * max(wanted) + 2 * granted.frame_duration + self.patience
-            frames = self._expose(wanted, gain, granted, timeout)
             try:
-                for frame in frames:
-                    try:
-                        self._check(frame, granted)
-                        asked = _asked(frame, missing, gain, granted)
-                    except FrameError as error:
-                        self.counts.rejected += 1
-                        trouble = error
-                        continue
-                    except SettingsNotApplied as error:
-                        self.counts.skipped += 1
-                        trouble = error
-                        continue
-                    missing[asked] -= 1
-                    missing += Counter()  # drops what is complete
-                    self.counts.kept += 1
-                    yield replace(frame, asked_exposure=asked, asked_gain=gain)
-                    if not missing:
-                        return
+                with closing(self._expose(wanted, gain, granted, timeout)) as frames:
+                    for frame in frames:
+                        try:
+                            self._check(frame, granted)
+                            asked = _asked(frame, missing, gain, granted)
+                        except FrameError as error:
+                            self.counts.rejected += 1
+                            trouble = error
+                            continue
+                        except SettingsNotApplied as error:
+                            self.counts.skipped += 1
+                            trouble = error
+                            continue
+                        missing[asked] -= 1
+                        missing += Counter()  # drops what is complete
+                        self.counts.kept += 1
+                        yield replace(frame, asked_exposure=asked, asked_gain=gain)
+                        if not missing:
+                            return
+            except FrameError as error:  # not even decoded
+                self.counts.rejected += 1
+                trouble = error
             except DeviceTimeout:
-                if silent:
+                if silent or not self._reopen():
                     raise
                 silent = True
                 self.counts.reopened += 1
-                self._reopen()
-            finally:
-                frames.close()
+                tries += 1  # opening it again is no retake
         raise trouble
 
     def _check(self, frame: RawFrame, granted: GrantedSettings) -> None:
@@ -356,9 +363,10 @@ class Camera(ABC):
             raise FrameError(f"frame is {frame.shape}, expected {expected}")
         if frame.timestamp <= self._last_timestamp:
             raise FrameError(f"frame repeats the time {frame.timestamp} ns of an earlier one")
-        if frame.mosaic.size > 1 and not np.any(frame.mosaic != frame.mosaic[0, 0]):
-            raise FrameError(f"frame is empty: all values are {frame.mosaic[0, 0]}")
-        if int(frame.mosaic.max()) >= 2**frame.bits:
+        highest = int(frame.mosaic.max())
+        if highest == 0:  # no sensor is that dark; one that is saturated everywhere is in order
+            raise FrameError("frame is empty: all values are 0")
+        if highest >= 2**frame.bits:
             raise FrameError(f"frame holds values above {2**frame.bits - 1}, {frame.bits} bits")
         self._last_timestamp = frame.timestamp
 
@@ -371,14 +379,18 @@ def _check_exposure(name: str, exposure: float, mode: SensorMode) -> None:
         )
 
 
+def _allowed(exposure: float, granted: GrantedSettings) -> float:
+    """Return by how much a report may differ from `exposure` [s]."""
+    return max(EXPOSURE_TOLERANCE * exposure, granted.exposure_step)
+
+
 def _asked(
     frame: RawFrame, missing: Mapping[float, int], gain: float, granted: GrantedSettings
 ) -> float:
     """Return which missing exposure the frame has; SettingsNotApplied if none of them."""
     nearest = min(missing, key=lambda exposure: abs(exposure - frame.exposure))
-    allowed = max(EXPOSURE_TOLERANCE * nearest, granted.exposure_step)
     hint = "its frame duration or another program may limit it; try a shorter one"
-    if abs(frame.exposure - nearest) > allowed:
+    if abs(frame.exposure - nearest) > _allowed(nearest, granted):
         raise SettingsNotApplied("exposure", nearest, frame.exposure, "s", hint)
     if abs(frame.gain - gain) > GAIN_TOLERANCE * gain:
         raise SettingsNotApplied("gain", gain, frame.gain)
