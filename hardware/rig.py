@@ -10,7 +10,8 @@ from hardware.clock import Clock, SystemClock
 from hardware.errors import HardwareError
 from hardware.lights.base import Light
 from hardware.modulators.base import PhaseModulator
-from hardware.motion.base import Axis, Stage
+from hardware.motion.axes import Axis
+from hardware.motion.base import Stage
 from hardware.safety import Safety
 
 

@@ -235,6 +235,10 @@ class Stage(ABC):
     def clear(self) -> None:
         """Leave an emergency stop or an alarm; a stage stopped in motion must be homed."""
         with self._command, self._watched():
+            try:
+                self._read_and_judge()  # what is cleared away may say that the position is lost
+            except HardwareError:
+                self._homed = False
             self._clear()
             self._read_and_judge()
             self._stopped.clear()

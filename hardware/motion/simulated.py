@@ -1,9 +1,11 @@
 """A stage that is not there: it takes its time, and loses its position as real ones do."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hardware.motion.base import Reading, Stage
+from hardware.motion.axes import Reading
+from hardware.motion.base import Stage
 
 
 @dataclass
@@ -16,33 +18,38 @@ class SimulatedStage(Stage):
         self._to = dict(self._from)
         self._begun = self._ends = self.clock.now()
         self._state = "Idle"
+        self._change = threading.RLock()  # the stop may come between two of these lines
 
     def _read(self) -> Reading:
-        now = self.clock.now()
-        span = self._ends - self._begun
-        share = 1.0 if now >= self._ends or span <= 0 else (now - self._begun) / span
-        position = {
-            name: self._to[name] if share == 1 else start + share * (self._to[name] - start)
-            for name, start in self._from.items()
-        }
-        return Reading("Run" if share < 1 else self._state, position, share < 1)
+        with self._change:
+            now = self.clock.now()
+            span = self._ends - self._begun
+            share = 1.0 if now >= self._ends or span <= 0 else (now - self._begun) / span
+            position = {
+                name: self._to[name] if share == 1 else start + share * (self._to[name] - start)
+                for name, start in self._from.items()
+            }
+            return Reading("Run" if share < 1 else self._state, position, share < 1)
 
     def _start(self, target: Mapping[str, float]) -> None:
-        self._from = dict(self._read().position)
-        self._to = {**self._from, **target}
-        longest = max(
-            abs(v - self._from[name]) / self.axes[name].speed for name, v in target.items()
-        )
-        self._begun = self.clock.now()
-        self._ends = self._begun + longest
+        with self._change:
+            self._from = dict(self._read().position)
+            self._to = {**self._from, **target}
+            longest = max(
+                abs(v - self._from[name]) / self.axes[name].speed for name, v in target.items()
+            )
+            self._begun = self.clock.now()
+            self._ends = self._begun + longest
 
     def _home(self) -> None:
         self._start({name: axis.low for name, axis in self.axes.items()})
-        self.clock.sleep(self._ends - self._begun)
+        while self._read().moving:
+            self._pause()
 
     def _stop(self) -> None:
-        here = dict(self._read().position)
-        self._from, self._to, self._ends = here, dict(here), self.clock.now()
+        with self._change:
+            here = dict(self._read().position)
+            self._from, self._to, self._ends = here, dict(here), self.clock.now()
 
     def _halt(self) -> None:
         self._stop()
@@ -50,7 +57,3 @@ class SimulatedStage(Stage):
 
     def _clear(self) -> None:
         self._state = "Idle"
-
-    def close(self) -> None:
-        """Stop; there is no port to release."""
-        self._stop()
