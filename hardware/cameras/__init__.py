@@ -15,7 +15,9 @@ from hardware.cameras.base import (
 )
 from hardware.cameras.raspberry_board import RaspberryBoard
 from hardware.cameras.raspberry_pi import RaspberryPiCamera
+from hardware.cameras.replay import ReplayCamera
 from hardware.cameras.simulated import Scene, SensorNoise, SimulatedCamera
+from hardware.cameras.spot import SpotScene
 
 __all__ = [
     "Camera",
@@ -25,8 +27,10 @@ __all__ = [
     "GrantedSettings",
     "RaspberryBoard",
     "RaspberryPiCamera",
+    "ReplayCamera",
     "Scene",
     "SensorMode",
     "SensorNoise",
     "SimulatedCamera",
+    "SpotScene",
 ]

@@ -234,6 +234,7 @@ class Camera(ABC):
         roi = settings.roi or Roi(0, 0, *mode.shape)
         roi.check_inside(mode.shape)
         _check_exposure("max_exposure", settings.max_exposure, mode)
+        self.granted = None
         self.granted = self._configure(mode, roi, settings.max_exposure)
         return self.granted
 

@@ -1,11 +1,15 @@
 """picamera2 and its ways: opening it, ending its requests, reading what it says about a frame."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from importlib import metadata
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hardware.cameras.raspberry_board import RaspberryBoard
 from hardware.errors import DeviceBusy, DeviceNotFound, HardwareError
@@ -90,19 +94,21 @@ def driver_name() -> str:
     return f"picamera2 {_dotted(version()) or '(unknown version)'}"
 
 
-def bytes_written(request: Any, camera: Any) -> int:
-    """Return how many bytes the receiver wrote into the raw buffer of `request`."""
-    planes: list[Any] = request.request.buffers[camera.stream_map["raw"]].metadata.planes
-    return sum(int(plane.bytes_used) for plane in planes)
+def raw_bytes(request: Any, camera: Any) -> NDArray[np.uint8]:
+    """Return a copy of what the receiver wrote into the raw buffer of `request`."""
+    buffer: NDArray[np.uint8] = request.make_buffer("raw")
+    planes = request.request.buffers[camera.stream_map["raw"]].metadata.planes
+    written = sum(plane.bytes_used for plane in planes)
+    return buffer[: written or buffer.size]  # 0: it does not tell
 
 
-def give_back(camera: Any, jobs: Iterable[Any]) -> None:
+def give_back(camera: Any, jobs: deque[Any]) -> None:
     """Cancel `jobs`, captures that nobody waits for any more; release what they took already."""
     camera.cancel_all_and_flush()
-    for job in jobs:
-        # One that was being done just now ends at once; it has a request unless it failed.
+    while jobs:
+        # One that was being done just now ends at once, with a request.
         with suppress(CancelledError, TimeoutError):
-            camera.wait(job, timeout=1.0).release()
+            camera.wait(jobs.popleft(), timeout=1.0).release()
 
 
 def frames_lost(last: int, told: Mapping[str, Any]) -> int:
@@ -120,7 +126,7 @@ def black_level(
 
     picamera2 tells those of red, green beside red, green beside blue and blue, on 16 bits.
     """
-    levels = [level / 2.0 ** (16 - bits) for level in told["SensorBlackLevels"]]
+    levels: list[float] = [level / 2.0 ** (16 - bits) for level in told["SensorBlackLevels"]]
     if not cfa:
         return (levels[0],) * 4
     row_has_red = ("R" in cfa[:2], "R" in cfa[2:])
@@ -154,7 +160,7 @@ def _dotted(numbers: tuple[int, ...]) -> str:
     return ".".join(map(str, numbers))
 
 
-def _causes(error: BaseException | None) -> Iterable[BaseException]:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

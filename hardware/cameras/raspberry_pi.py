@@ -23,12 +23,12 @@ from typing import Any
 from hardware.cameras.base import Camera, CameraInfo, GrantedSettings, SensorMode
 from hardware.cameras.picamera import (
     black_level,
-    bytes_written,
     driver_name,
     frames_lost,
     give_back,
     kept,
     open_camera,
+    raw_bytes,
 )
 from hardware.cameras.raspberry_board import RaspberryBoard
 from hardware.errors import DeviceDisconnected, DeviceTimeout, FrameError, HardwareError
@@ -88,6 +88,7 @@ class RaspberryPiCamera(Camera):
         self._modes: list[SensorMode] = []
         self._unpacked: dict[str, str] = {}  # mode name: its raw format
         self._running = 0.0  # frame duration that the sensor was started with [s]
+        self._jobs: deque[Any] = deque()  # captures that picamera2 was asked for
         self._temperature: float | None = None
         self._camera: Any = None
         self._camera = open_camera(self.index, self.board)
@@ -113,8 +114,9 @@ class RaspberryPiCamera(Camera):
     def close(self) -> None:
         """Release the sensor; safe to call twice."""
         camera, self._camera = self._camera, None
+        jobs, self._jobs = self._jobs, deque()
         if camera is not None:
-            camera.cancel_all_and_flush()
+            give_back(camera, jobs)
             camera.close()
 
     # Setting up
@@ -148,15 +150,15 @@ class RaspberryPiCamera(Camera):
             (width, height), bits = told["size"], told["bit_depth"]
             name = f"{width}x{height}-{bits}"
             binning = told["crop_limits"][2] / width
-            low, high = told["exposure_limits"][:2]
+            limits = told["exposure_limits"]  # the usual value may be a third one
             found[name] = SensorMode(
                 name,
                 (height, width),
                 bits,
                 raw_format(str(told["unpacked"])).cfa,
                 self.info.pixel_pitch * binning,
-                low * 1e-6,
-                high * 1e-6,
+                min(limits) * 1e-6,
+                max(limits) * 1e-6,
                 self._controls["AnalogueGain"][1],
                 told["fps"],
             )
@@ -167,6 +169,7 @@ class RaspberryPiCamera(Camera):
     def _configure(self, mode: SensorMode, roi: Roi, max_exposure: float) -> GrantedSettings:
         camera = self._opened()
         self._stop()
+        self._setup = None
         size = mode.shape[::-1]
         configuration = camera.create_still_configuration(
             main={"size": _MAIN},
@@ -243,7 +246,7 @@ class RaspberryPiCamera(Camera):
     def _stop(self) -> None:
         """Stop the sensor, in this thread: picamera2's own may hang or be gone."""
         camera, self._running = self._opened(), 0.0
-        camera.cancel_all_and_flush()
+        self._end_jobs()
         with suppress(RuntimeError):  # there is no such thread before the first start
             camera.stop_preview()
         camera.stop()
@@ -271,7 +274,7 @@ class RaspberryPiCamera(Camera):
             duration = fixed or self._duration(max(quick))
             yield from self._take(quick, gain, duration, setup, timeout)
         for exposure, group in groupby(sorted(e for e in exposures if e > _LONG)):
-            self._stop()
+            self._running = 0.0  # have it started anew
             yield from self._take(list(group), gain, self._duration(exposure), setup, timeout)
 
     def _take(
@@ -283,20 +286,14 @@ class RaspberryPiCamera(Camera):
         if self._running != duration:
             self._start(coming.popleft(), gain, duration)
         camera, board, last = self._opened(), self.board.health(), 0
+        self._end_jobs()  # of a bracket that was left unfinished
         # A job for every buffer: no frame goes back unseen, and each takes one exposure along.
-        jobs = deque(camera.capture_request(wait=False) for _ in range(self.buffers))
+        self._jobs = jobs = deque(camera.capture_request(wait=False) for _ in range(self.buffers))
         try:
             for _ in range(len(exposures) + self.buffers + _DELAY):
+                request = self._next_request(jobs, timeout)
                 try:
-                    request = camera.wait(jobs[0], timeout=timeout)
-                except TimeoutError as error:
-                    raise self._silence(timeout) from error
-                except CancelledError:
-                    return  # closed meanwhile
-                jobs.popleft()
-                try:
-                    told, buffer = request.get_metadata(), request.make_buffer("raw")
-                    used = bytes_written(request, camera)
+                    told, buffer = request.get_metadata(), raw_bytes(request, camera)
                 finally:
                     jobs.append(camera.capture_request(wait=False))
                     if coming:
@@ -308,14 +305,31 @@ class RaspberryPiCamera(Camera):
                 if last - 1000 * told["ExposureTime"] < since:
                     self.counts.skipped += 1
                     continue
-                yield self._frame(buffer[:used], told, setup, board | {"frames_lost": lost})
+                yield self._frame(buffer, told, setup, board | {"frames_lost": lost})
         finally:
-            give_back(camera, jobs)
+            if self._jobs is jobs:
+                self._end_jobs()
 
-    def _silence(self, waited: float) -> DeviceTimeout:
-        running = f"running, frames of {self._running:.3g} s"
-        hint = "check the ribbon cable, the power supply and `dmesg`"
-        return DeviceTimeout(f"frame of the {self.info.model}", waited, running, hint=hint)
+    def _next_request(self, jobs: deque[Any], timeout: float) -> Any:
+        camera = self._opened()
+        if self._jobs is not jobs:
+            raise HardwareError("another capture began meanwhile", hint="finish one at a time")
+        try:
+            request = camera.wait(jobs[0], timeout=timeout)
+            jobs.popleft()
+            return request
+        except TimeoutError as error:
+            running = f"running, frames of {self._running:.3g} s"
+            hint = "check the ribbon cable, the power supply and `dmesg`"
+            raise DeviceTimeout(
+                f"frame of the {self.info.model}", timeout, running, hint=hint
+            ) from error
+        except (CancelledError, IndexError) as error:  # by another thread
+            raise HardwareError("the camera was closed or configured meanwhile") from error
+
+    def _end_jobs(self) -> None:
+        jobs, self._jobs = self._jobs, deque()
+        give_back(self._opened(), jobs)
 
     def _frame(
         self, buffer: Any, told: Mapping[str, Any], setup: _Setup, more: Mapping[str, Any]
