@@ -260,7 +260,7 @@ def _attempt(job: str, main: Main, settings: Settings, folder: Path) -> tuple[in
     try:
         main(settings, folder)
     except KeyboardInterrupt as error:
-        begun = (folder / "checkpoints").exists()
+        begun = any((folder / name).exists() for name in ("checkpoints", "journal.jsonl"))
         reason = str(error) or "interrupted"
         reason += f"; to go on: ./lab {job} run={folder} resume=true" if begun else ""
         log.warning(reason)

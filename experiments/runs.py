@@ -23,7 +23,10 @@ RUNS = Path("runs")
 RECORD = "run.json"
 CONFIG = "config.json"
 #: Settings that may change when a run is continued: its steps so far do not depend on them.
-FREE = ("run", "resume", "steps", "progress", "checkpoint_every", "log_every", "device", "workers")
+FREE = (
+    "run", "resume", "steps", "progress", "checkpoint_every", "log_every", "device", "workers",
+    "port",
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 

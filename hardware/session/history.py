@@ -7,7 +7,7 @@ from typing import Any
 
 from hardware.frames import Roi
 from hardware.session.frames import Stored
-from hardware.session.plan import Found
+from hardware.session.plan import Found, Step
 from hardware.storage import ArtifactError
 
 
@@ -87,6 +87,15 @@ class History:
     def taken(self, step: str) -> Counter[float]:
         """Return how many frames of each exposure [s] a step has."""
         return Counter(frame.exposure for frame in self.frames.values() if frame.step == step)
+
+    def missing(self, step: Step) -> Counter[float]:
+        """Return how many frames of each exposure [s] are missing of a step that was found."""
+        found = self.found[step.name]
+        return Counter(dict.fromkeys(found.exposures, step.repeats)) - self.taken(step.name)
+
+    def complete(self, step: Step) -> bool:
+        """Return whether a step was reached and has all its frames."""
+        return step.name in self.found and not self.missing(step)
 
     def next_number(self) -> int:
         """Return the number of the next frame: that of a lost one first."""

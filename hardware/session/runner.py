@@ -7,7 +7,6 @@ keeps the folder for itself (`hardware.storage.lock`) and closes the rig.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict
@@ -149,7 +148,7 @@ class _Part:
             granted=asdict(granted),
             status=dict(self.rig.camera.status()),
         )
-        if self._complete():
+        if all(map(self.history.complete, self.plan.steps)):
             return
         if any(step.position for step in self.plan.steps):
             self.rig.home()
@@ -184,9 +183,6 @@ class _Part:
         left = estimate(self.plan, self.mode, self.rig.axes, self.history)
         require_space(self.folder, left.size)
 
-    def _complete(self) -> bool:
-        return self.history.finished and not any(map(self._missing, self.plan.steps))
-
     def _check_drift(self) -> None:
         """Compare the last lit step that has frames with what is seen of it now."""
         for step in reversed(self.plan.steps):
@@ -208,18 +204,12 @@ class _Part:
 
     # One step
 
-    def _missing(self, step: Step) -> Counter[float]:
-        """Return how many frames of each exposure [s] are missing."""
-        found, taken = self.history.found.get(step.name), self.history.taken(step.name)
-        wanted = dict.fromkeys(found.exposures, step.repeats) if found else {}
-        return Counter(wanted) - taken
-
     def _take(self, step: Step) -> None:
-        found = self.history.found.get(step.name)
-        if found is not None and not self._missing(step):
+        if self.history.complete(step):
             return
         self._require_space()
         self._go(step)
+        found = self.history.found.get(step.name)
         if found is None:
             found = self._find(step)
             region = [getattr(found.region, k) for k in ("row", "column", "height", "width")]
@@ -227,7 +217,7 @@ class _Part:
         longest = max(found.exposures)
         granted = self.rig.camera.configure(CaptureSettings(self.mode.name, found.region, longest))
         place = self._place(step)
-        while missing := self._missing(step):
+        while missing := self.history.missing(step):
             times = _apart(missing, granted.exposure_step)
             repeats = min(missing[time] for time in times)
             bracket = self.rig.camera.bracket(times, repeats=repeats, gain=step.gain)
