@@ -127,12 +127,14 @@ class Camera:
         if self._acquired or self.faults.held_elsewhere:
             raise RuntimeError("Failed to acquire camera: Device or resource busy")
         self._acquired = True
+        self._manager.rest()
 
     def release(self):
         if self._thread is not None:
             raise RuntimeError("Failed to release camera: Device or resource busy")
         self._acquired = False
         self._configuration = None
+        self._manager.wake()
 
     def generate_configuration(self, roles):
         return generate(self.board, roles)
@@ -238,8 +240,6 @@ class Camera:
         if spoiled == "repeat":
             told = replace(record, timestamp_ns=self._told_ns)
         self._told_ns = told.timestamp_ns
-        if startup or spoiled == "zero":
-            mosaic = np.zeros_like(mosaic)
         scale = 2.0 ** (mode.bits - 16)
         for stream, buffer in request.buffers.items():
             asked = stream.configuration
@@ -248,20 +248,20 @@ class Camera:
                 data = encode_raw(mosaic, name, mode.bits, asked.stride)
                 if spoiled == "short":
                     data = data[: len(data) // 2]
-                elif startup or spoiled == "zero":
-                    data[:] = 0
             else:
                 size = (asked.size.width, asked.size.height)
                 cfa, black = self._configuration.cfa, sensor.black * scale
                 white = 2.0**mode.bits - 1
                 rgb = rgb_of(mosaic, cfa, size, black, white, wishes.colour_gains)
                 data = encode_processed(rgb, name, asked.stride)
-            buffer.fill(np.ascontiguousarray(data).ravel())
+            if startup or spoiled == "zero":
+                data = np.zeros_like(data)
+            buffer.fill(data.ravel())
             status = FrameMetadata.Status
             buffer.metadata.status = status.Startup if startup else status.Success
             buffer.metadata.sequence = record.number
             buffer.metadata.timestamp = told.timestamp_ns
-            buffer.metadata.planes[0].bytes_used = len(data.ravel())
+            buffer.metadata.planes[0].bytes_used = data.size
         wall_clock = time.time_ns() - time.monotonic_ns() + told.timestamp_ns
         request.metadata = metadata_of(told, sensor, mode, wishes, wall_clock, level)
         request.status = Request.Status.Complete

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections import deque
+from contextlib import suppress
 
 
 class CameraManager:
@@ -33,6 +34,20 @@ class CameraManager:
         with self._lock:
             self._completed.append(request)
             os.eventfd_write(self.event_fd, 1)
+
+    def wake(self):
+        """Let who waits for requests look up.
+
+        picamera2's listener looks only every 0.2 s whether it is to end; woken when its camera is
+        released, it ends at once. The wake-up stays pending until `rest` or the next request.
+        """
+        os.eventfd_write(self.event_fd, 1)
+
+    def rest(self):
+        """Take back wake-ups."""
+        with self._lock, suppress(BlockingIOError):
+            if not self._completed:
+                os.eventfd_read(self.event_fd)
 
     def get_ready_requests(self):
         with self._lock:

@@ -73,13 +73,13 @@ def test_six_exposures_queued_frame_by_frame_arrive_within_fourteen_frames():
 
 def test_a_longer_exposure_is_cut_once_where_the_frame_length_lands_later():
     """IMX477: exposure after 2 frames, frame length after 3."""
-    with standin.plugged(board(lambda state: FLUX)), picamera() as camera:
+    with standin.plugged(board(lambda state: FLUX)) as (plug,), picamera() as camera:
         granted = configured(camera, exposure=4000, frame=20000)
         camera.start()
         taken(camera, granted)
         camera.set_controls({"ExposureTime": 40000, "FrameDurationLimits": (50000, 50000)})
         frames = [taken(camera, granted) for _ in range(10)]
-    exposures = [metadata["ExposureTime"] for _, metadata in frames]
+    exposures = [round(record.exposure * 1e6) for record in plug.records]
     cut = [e for e in exposures if e not in (4000, 40000)]
     longest = 20000 - 22 * FULL.line_time * 1e6  # [us]
     assert len(cut) == 1
@@ -91,6 +91,8 @@ def test_a_longer_exposure_is_cut_once_where_the_frame_length_lands_later():
 
 
 def test_exposure_yields_to_the_frame_duration():
+    registers = quantised(SMALL, FULL, 30e-3, 1.0, (0, 20e-3))
+    assert registers.lines == registers.frame - 22
     with standin.plugged(board(lambda state: FLUX)), picamera() as camera:
         granted = configured(camera, exposure=30000, frame=20000)
         camera.start()
@@ -123,6 +125,21 @@ def test_flush_returns_a_frame_begun_after_the_call_and_no_flush_an_older_one():
         new, metadata = taken(camera, granted, flush=True)
     assert mean_charge(new, metadata) == pytest.approx(1200, rel=0.01)
     assert metadata["SensorTimestamp"] - 1000 * metadata["ExposureTime"] >= asked_ns
+
+
+def test_the_scene_is_asked_when_the_shutter_opens():
+    late = []
+
+    def scene(state):
+        late.append(time.monotonic_ns() - state.shutter_ns)
+        return FLUX
+
+    with standin.plugged(board(scene, speed=1.0)), picamera() as camera:
+        granted = configured(camera, exposure=50000, frame=60000)
+        camera.start()
+        for _ in range(3):
+            taken(camera, granted)
+    assert 0 <= min(late) < 20e6  # [ns], well before the end of the exposure
 
 
 def test_timestamps_are_never_closer_than_the_frame_duration_over_the_speed():
