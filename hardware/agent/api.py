@@ -32,7 +32,7 @@ from typing import Any
 
 from hardware.agent import wire
 from hardware.agent.agent import Agent
-from hardware.agent.live import measure, overview, within
+from hardware.agent.live import measure, overview, step_of, within
 from hardware.agent.preview import View
 from hardware.cameras.base import CaptureSettings
 from hardware.errors import HardwareError
@@ -194,6 +194,7 @@ def _live(agent: Agent, request: Request) -> Answer:
         "values": 2**frame.bits,
         "measures": asdict(seen),
         "picture": picture.shape,
+        "step": step_of(frame, PICTURE),
         "region": region.shape,
         "temperature": frame.metadata.get("sensor_temperature"),
     }

@@ -14,8 +14,6 @@ from hardware.frames import RawFrame, Roi
 
 #: Bins of a histogram, from 0 to the highest value of the sensor.
 BINS = 64
-#: Standard deviations above the background from which light counts for the centroid.
-SIGNIFICANT = 4.0
 
 
 @dataclass(frozen=True)
@@ -129,6 +127,11 @@ def sharpness(first: NDArray[np.floating], second: NDArray[np.floating]) -> floa
     return math.sqrt(slope / contrast) / (2 * math.pi)
 
 
+def step_of(frame: RawFrame, longest: int) -> int:
+    """Return how many sensor pixels a pixel of the `overview` is wide."""
+    return 2 * max(1, math.ceil(max(frame.shape) // 2 / longest))
+
+
 def overview(frame: RawFrame, longest: int) -> NDArray[np.uint8]:
     """Return a small picture for a screen, sRGB-coded, shape (H, W, 3).
 
@@ -143,7 +146,7 @@ def overview(frame: RawFrame, longest: int) -> NDArray[np.uint8]:
         Most pixels along a side.
     """
     planes = _planes(frame)
-    step = max(1, math.ceil(max(planes[0][0].shape) / longest))
+    step = step_of(frame, longest) // 2
     black, top = min(frame.black_level), max(1.0, frame.white_level - min(frame.black_level))
     linear = ((np.arange(2**frame.bits) - black) / top).clip(0, 1)
     coded = np.where(linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
@@ -159,14 +162,9 @@ def overview(frame: RawFrame, longest: int) -> NDArray[np.uint8]:
 
 
 def _brightest(plane: NDArray[np.uint16], step: int) -> NDArray[np.uint16]:
-    height, width = (max(1, size // step) for size in plane.shape)
-    rows, columns = min(step, plane.shape[0]), min(step, plane.shape[1])
-    result = plane[: height * step : step, : width * step : step].copy()
-    for i in range(rows):
-        for j in range(columns):
-            part = plane[i : height * step : step, j : width * step : step]
-            np.maximum(result, part, out=result)
-    return result
+    """Return the highest value of each block of `step` x `step`, of those cut by the edge too."""
+    rows, columns = (np.arange(0, size, step) for size in plane.shape)
+    return np.asarray(np.maximum.reduceat(np.maximum.reduceat(plane, rows, 0), columns, 1))
 
 
 def _planes(frame: RawFrame) -> list[tuple[NDArray[np.uint16], str]]:
@@ -214,7 +212,9 @@ def _centroid(
     light = first + second  # their mean position is the centre of the 2 x 2 block
     background = float(np.median(light))
     spread = 1.4826 * float(np.median(np.abs(light - background)))
-    weight = (light - (background + SIGNIFICANT * max(spread, 1.0))).clip(0)
+    # The highest of N normal deviates lies near sqrt(2 ln N); one more keeps noise out.
+    significant = 1 + math.sqrt(2 * math.log(max(2, light.size)))
+    weight = (light - (background + significant * max(spread, 1.0))).clip(0)
     total = float(weight.sum(dtype=np.float64))
     if total <= 0:
         return None

@@ -82,6 +82,7 @@ async function pollState() {
   try {
     state = await ask("/api/state");
     $("lost").hidden = true;
+    document.body.classList.remove("stale");
     showState();
   } catch (error) {
     if (error.status === 401) { logOut(); return; }
@@ -135,7 +136,7 @@ function showStage(name, stage) {
   box.querySelector(".state").textContent = word;
   for (const [axis, position] of Object.entries(stage.position)) {
     const value = box.querySelector(`[data-axis="${CSS.escape(axis)}"]`);
-    value.firstChild.textContent = (position * 1e3).toFixed(4);
+    value.firstChild.textContent = (position * 1e3).toFixed(value.dataset.digits);
     value.classList.toggle("unsure", !stage.homed);
   }
 }
@@ -225,14 +226,17 @@ function draw(canvas, bytes, height, width) {
 }
 
 function outline() {
-  const { frame, measures } = live.header;
-  const canvas = $("picture");
+  const { frame, measures, picture, step } = live.header;
+  const canvas = $("marks");
+  const density = devicePixelRatio;
+  const scale = canvas.clientWidth / (picture[1] * step);
+  canvas.width = canvas.clientWidth * density; // clears it too
+  canvas.height = canvas.clientHeight * density;
   const context = canvas.getContext("2d");
-  const scale = canvas.width / frame.shape[1];
+  context.scale(density, density);
   const roi = drag?.roi ?? measures.roi;
-  context.strokeStyle = COLOURS.Y;
-  context.lineWidth = Math.max(1, canvas.width / 400);
   if (drag || roi.width < frame.shape[1] || roi.height < frame.shape[0]) {
+    context.strokeStyle = "#d5dde4";
     context.strokeRect((roi.column - frame.origin[1]) * scale, (roi.row - frame.origin[0]) * scale,
       roi.width * scale, roi.height * scale);
   }
@@ -240,10 +244,11 @@ function outline() {
     const x = (measures.centroid[0] - frame.origin[1] + 0.5) * scale;
     const y = (measures.centroid[1] - frame.origin[0] + 0.5) * scale;
     context.strokeStyle = "#e0b15c";
+    context.lineWidth = 1.5;
     context.beginPath();
     for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-      context.moveTo(x + dx * 4, y + dy * 4);
-      context.lineTo(x + dx * 10, y + dy * 10);
+      context.moveTo(x + dx * 22, y + dy * 22);
+      context.lineTo(x + dx * 34, y + dy * 34);
     }
     context.stroke();
   }
@@ -262,6 +267,9 @@ function showLevels(channels) {
       for (let i = 0; i < 3; i++) row.insertCell();
     }
     const [, peak, mean, clipped] = row.cells;
+    peak.className = "peak";
+    peak.style.setProperty("--colour", COLOURS[colour]);
+    peak.style.setProperty("--share", `${Math.min(100, level.peak * 100)}%`);
     peak.textContent = `${(level.peak * 100).toFixed(1)} %`;
     mean.textContent = `${(level.mean * 100).toFixed(1)} %`;
     clipped.textContent = `${(level.clipped * 100).toFixed(3)} %`;
@@ -327,11 +335,11 @@ function changeRoi() {
 
 function pointed(event) {
   const box = $("picture").getBoundingClientRect();
-  const { shape, origin } = live.header.frame;
+  const { picture, step, frame: { shape, origin } } = live.header;
   const limit = (value, most) => Math.min(Math.max(value, 0), most);
   return [
-    origin[1] + limit((event.clientX - box.left) / box.width, 1) * shape[1],
-    origin[0] + limit((event.clientY - box.top) / box.height, 1) * shape[0],
+    origin[1] + limit((event.clientX - box.left) / box.width * picture[1] * step, shape[1]),
+    origin[0] + limit((event.clientY - box.top) / box.height * picture[0] * step, shape[0]),
   ];
 }
 
@@ -368,8 +376,8 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-function button(text, label, action) {
-  const made = element("button", { type: "button", textContent: text, onclick: action });
+function button(text, label, action, className = "") {
+  const made = element("button", { type: "button", textContent: text, onclick: action, className });
   made.setAttribute("aria-label", label);
   return made;
 }
@@ -384,6 +392,7 @@ function buildStage(name, axes) {
   for (const [axis, limits] of Object.entries(axes)) {
     const unit = limits.unit === "m" ? "mm" : "mrad";
     const value = element("span", { className: "value" }, "–", element("small", { textContent: ` ${unit}` }));
+    value.dataset.digits = limits.unit === "m" ? 4 : 3; // 0.1 µm, 1 µrad
     value.dataset.axis = axis;
     const step = element("select");
     step.setAttribute("aria-label", `Step of ${axis}`);
@@ -391,7 +400,7 @@ function buildStage(name, axes) {
     step.selectedIndex = 2;
     const jog = (sign) => () =>
       tell("/api/stage/jog", { stage: name, axis, distance: sign * Number(step.value) }, 0);
-    const target = element("input", { type: "number", step: "any" });
+    const target = element("input", { type: "number", step: "any", className: "target" });
     target.setAttribute("aria-label", `Target of ${axis} in ${unit}`);
     target.placeholder = `${shortest(limits.low * 1e3)} to ${shortest(limits.high * 1e3)} ${unit}`;
     const go = () => {
@@ -400,14 +409,13 @@ function buildStage(name, axes) {
     target.addEventListener("keydown", (event) => { if (event.key === "Enter") go(); });
     still.append(element("div", { className: "axis-row" },
       element("span", { className: "name", textContent: axis }), value, step,
-      element("span", { className: "jog" },
-        button("−", `${axis} minus`, jog(-1)), button("+", `${axis} plus`, jog(1))),
-      element("span", { className: "goto" }, target, button("Go", `Move ${axis}`, go))));
+      button("−", `${axis} minus`, jog(-1), "jog"), button("+", `${axis} plus`, jog(1), "jog"),
+      target, button("Go", `Move ${axis}`, go, "go")));
   }
-  const halt = element("fieldset", { className: "needs-control" });
-  halt.append(button("Stop", `Stop ${name}`, () => tell("/api/stage/stop", { stage: name })));
-  still.append(element("div", { className: "axis-row" }, home));
-  box.append(halt);
+  const moving = element("fieldset", { className: "still" }, home);
+  const halt = element("fieldset", { className: "needs-control" },
+    button("Stop", `Stop ${name}`, () => tell("/api/stage/stop", { stage: name })));
+  box.append(element("div", { className: "buttons" }, moving, halt));
   return box;
 }
 
@@ -427,7 +435,7 @@ function buildLight(name, light) {
     lamp.append(label, slider, element("output"));
     box.append(lamp);
   }
-  box.append(element("div", { className: "axis-row" },
+  box.append(element("div", { className: "buttons" },
     button("Dark", `${name} dark`, () => tell("/api/light/off", { light: name }))));
   return box;
 }

@@ -30,7 +30,7 @@ def small_rig(mode=MODE, speed=0.05):
         rows, columns = np.mgrid[roi.slices]
         spread = 2 + abs(stage._read().position["z"] - 0.01) * 1e3
         r2 = (rows - 0.4 * height) ** 2 + (columns - 0.6 * width) ** 2
-        return 2e4 + 8e6 * light.state["led"] / spread**2 * np.exp(-r2 / (2 * spread**2))
+        return 2e4 + 3e7 * light.state["led"] / spread**2 * np.exp(-r2 / (2 * spread**2))
 
     camera = SimulatedCamera(scene, mode)
     return Rig(camera, {"table": stage}, {"lamps": light}, name="simulated rig")
