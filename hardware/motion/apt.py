@@ -54,7 +54,7 @@ class AptStage(Stage):
         Path, or a pyserial URL.
     scales : mapping of str to AptScale
         Of each axis.
-    status : {"dc", "stepper"}
+    status_message : {"dc", "stepper"}
         Which status message the controller knows: "dc" for KDC, TDC, BBD and the like,
         "stepper" for KST, TST, LTS.
     reply : float

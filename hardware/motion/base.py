@@ -34,6 +34,8 @@ POLL = 0.02
 EQUAL_READS = 3
 #: A stage that accepted a move may stand this long before it starts [s].
 STARTS_WITHIN = 0.5
+#: A stage that moved may stand this long before it is within its tolerance [s].
+SETTLES_WITHIN = 0.15
 
 
 @dataclass
@@ -181,16 +183,16 @@ class Stage(ABC):
         with self._command:
             self._ending.clear()
             self._refuse_if_stopped()
-            here = self._look().position
-            wanted = {axis: here[axis] + distance}
-            if self._homed:
-                self._check(wanted)
-            elif abs(distance) > UNHOMED_JOG:
+            if not self._homed and abs(distance) > UNHOMED_JOG:
                 raise NotHomedError(
                     f"jog of {axis} by {distance:g} {unit}: the stage is not homed, so at most "
                     f"{UNHOMED_JOG:g} {unit} is allowed",
                     hint="home() it first",
                 )
+            here = self._look().position
+            wanted = {axis: here[axis] + distance}
+            if self._homed:
+                self._check(wanted)
             self._travel(wanted, here)
 
     def position(self) -> dict[str, float]:
@@ -325,6 +327,7 @@ class Stage(ABC):
             if self._ending.is_set():  # given before the move was: now it counts
                 self._stop()
             equal, last = 1, self._read()
+            seen = last.moving
             while True:
                 self._pause()
                 now = self._read()
@@ -332,7 +335,7 @@ class Stage(ABC):
                     raise now.fault
                 time = self.clock.now()
                 if now.moving or self._differ(now.position, last.position, self.axes):
-                    equal, still_since = 1, time
+                    equal, still_since, seen = 1, time, True
                 else:
                     equal += 1
                 last = now
@@ -344,7 +347,7 @@ class Stage(ABC):
                         raise DeviceFault(
                             "stopped", f"short of {self._shown(wanted)}", position_trusted=True
                         )
-                    if time - still_since > STARTS_WITHIN:
+                    if time - still_since > (SETTLES_WITHIN if seen else STARTS_WITHIN):
                         reached = {name: now.position[name] for name in off}
                         raise DeviceFault(
                             "position",

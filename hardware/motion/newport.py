@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from hardware.errors import DeviceFault, DeviceTimeout, HardwareError, ProtocolError
 from hardware.motion.axes import Reading
-from hardware.motion.base import Stage
+from hardware.motion.base import STARTS_WITHIN, Stage
 from hardware.serial_link import SerialLink
 
 #: A query is asked this often where the answer came damaged.
@@ -92,7 +92,7 @@ class NewportStage(Stage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        default = {name: 1 for name in self.axes} if len(self.axes) == 1 else {}
+        default = dict.fromkeys(self.axes, 1) if len(self.axes) == 1 else {}
         self._address = dict(self.addresses) or default
         used = list(self._address.values())
         if (
@@ -191,7 +191,8 @@ class NewportStage(Stage):
             self._set(name, "OR")
             limit, begun = self._homing_time(), self.clock.now()
             while (state := self._state(name)).name != "READY":
-                if state.complaint or not state.moving:
+                started = self.clock.now() - begun > STARTS_WITHIN
+                if state.complaint or (started and not state.moving):
                     raise DeviceFault(
                         f"homing of {name}", state.complaint or state.name, position_trusted=False
                     )
@@ -238,14 +239,8 @@ class NewportStage(Stage):
     def _compare_limits(self, name: str) -> None:
         axis, per = self.axes[name], self._per(name)
         low, high = self._number(name, "SL?"), self._number(name, "SR?")
-        speed = self._number(name, "VA?")
         if not (low <= axis.low * per and axis.high * per <= high):
             raise HardwareError(
                 f"{self.port}: limits {axis.low * per:g} to {axis.high * per:g} of {name} are not "
                 f"within the controller's {low:g} to {high:g} (SL, SR)"
-            )
-        if axis.speed * per > speed * (1 + 1e-6):
-            raise HardwareError(
-                f"{self.port}: speed {axis.speed * per:g}/s of {name} is above the controller's "
-                f"{speed:g}/s (VA)"
             )

@@ -1,0 +1,106 @@
+"""Every stage with what is behind it, for tests that all of them pass."""
+
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from hardware.motion import (
+    AptScale,
+    AptStage,
+    Axis,
+    GrblStage,
+    NewportStage,
+    PointSourceStage,
+    SimulatedStage,
+    Stage,
+)
+from hardware.safety import STOP_WITHIN
+from tests.hardware import simavr
+from tests.hardware.devices import AptDevice, GrblDevice, NewportDevice, PointSourceDevice
+from tests.hardware.devices.apt import COUNTS, VELOCITY
+
+#: Beside twice a move's time, so that moves without an end are short [s].
+SLACK = 0.5
+SPAN, SPEED = 0.02, 0.04  # [m], [m/s]
+STEPS = 100_000  # per metre
+
+
+@dataclass
+class Bench:
+    """A stage with one axis, "x", its device and that device's motor (None: there is none)."""
+
+    stage: Stage
+    device: Any
+    motor: Any
+    fault: Any = None  # what the device's alarm is called
+
+    def at(self, share: float) -> float:
+        axis = self.stage.axes["x"]
+        return axis.low + share * axis.span
+
+    def was_stopped(self, since: float) -> bool:
+        """Whether the device got a stop in time after `since`; True where it keeps no log."""
+        if not hasattr(self.device, "stops"):
+            return True
+        time.sleep(max(0.0, since + STOP_WITHIN - time.monotonic()))
+        return any(0 <= at - since < STOP_WITHIN for at in self.device.stops)
+
+
+def axes(low: float = 0.0, **changes: Any) -> dict[str, Axis]:
+    return {"x": Axis(low, low + SPAN, SPEED, **{"tolerance": 20e-6, **changes})}
+
+
+def simulated(stack, slack):
+    stage = SimulatedStage(axes(), slack=slack)
+    stage._from = stage._to = {"x": 0.75 * SPAN}  # so that homing takes time
+    return Bench(stage, None, None)
+
+
+def grbl(stack, slack):
+    device = stack.enter_context(GrblDevice())
+    stage = GrblStage(axes(-SPAN), device.path, slack=slack)
+    return Bench(stage, device, device.motors[0], fault=1)
+
+
+def apt(stack, slack):
+    device = stack.enter_context(AptDevice())
+    scales = {"x": AptScale(COUNTS, VELOCITY)}
+    stage = AptStage(axes(), device.path, scales, slack=slack)
+    return Bench(stage, device, device.motor, fault=0x4000)
+
+
+def newport(stack, slack):
+    device = stack.enter_context(NewportDevice())
+    stage = NewportStage(axes(), device.path, slack=slack)
+    return Bench(stage, device, device.motor, fault=0x20)
+
+
+def point_source(stack, slack):
+    device = stack.enter_context(PointSourceDevice())
+    stage = PointSourceStage(axes(), device.path, steps=STEPS, slack=slack)
+    return Bench(stage, device, device.motor, fault="far")
+
+
+def firmware(stack, slack):
+    """Our firmware itself, on a simulated controller that runs in real time."""
+    if (why := simavr.missing()) is not None:
+        pytest.skip(why)
+    board = stack.enter_context(simavr.Board(1.0))
+    board.place(150)
+    stage = PointSourceStage(axes(), board.path, steps=STEPS, slack=2.0)
+    return Bench(stage, board, None)
+
+
+EMULATED = (grbl, apt, newport, point_source)
+ALL = (simulated, *EMULATED, pytest.param(firmware, marks=pytest.mark.slow))
+
+
+@contextmanager
+def bench(make, slack=SLACK):
+    with ExitStack() as stack:
+        made = make(stack, slack)
+        with made.stage:
+            yield made
