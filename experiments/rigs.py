@@ -22,7 +22,8 @@ _SPEEDS = ("speed", "homing_speed")
 def open_rig(settings: Settings) -> Rig:
     """Return the rig that `settings` describe, its devices opened.
 
-    Where one cannot be opened, those opened before are closed.
+    Where one cannot be opened, those opened before are closed. A rig that is no list of devices
+    (a simulated table, another machine's) names what opens it in `_target_`.
 
     Raises
     ------
@@ -31,9 +32,10 @@ def open_rig(settings: Settings) -> Rig:
     HardwareError
         A device is missing, busy or silent.
     """
-    if settings["clock"] not in _CLOCKS:
-        raise SettingsError(f"rig.clock = {settings['clock']!r}, expected {' or '.join(_CLOCKS)}")
-    clock: Clock = _CLOCKS[settings["clock"]]()
+    if "_target_" in settings:
+        whole: Rig = build(settings)
+        return whole
+    clock = clock_of(settings["clock"])
     with ExitStack() as opened:
         stages, lights, modulators = {}, {}, {}
         for name, node in settings["stages"].items():
@@ -56,6 +58,14 @@ def open_rig(settings: Settings) -> Rig:
         rig = Rig(camera, stages, lights, modulators, name=settings["name"], clock=clock)
         opened.pop_all()
     return rig
+
+
+def clock_of(name: str) -> Clock:
+    """Return the clock that `rig.clock` names."""
+    if name not in _CLOCKS:
+        raise SettingsError(f"rig.clock = {name!r}, expected {' or '.join(_CLOCKS)}")
+    clock: Clock = _CLOCKS[name]()
+    return clock
 
 
 def _without(node: Settings, key: str) -> Settings:
