@@ -52,6 +52,8 @@ static uint64_t edges, edge_at[LOG], step_at, shortest_pulse = UINT64_MAX;
 static uint64_t direction_at, shortest_setup = UINT64_MAX;
 static uint64_t light_at, lit, window_at;
 static double duty;
+static double speed, paced_from; /* simulated over real time; since then [s], and since: */
+static uint64_t paced_from_cycle;
 static uint64_t received_at;
 
 static void drive_switches(void)
@@ -205,7 +207,20 @@ static bool set_mode(const char *which, const char *to)
     return false;
 }
 
-static void obey(const char *line, double *speed)
+static double seconds(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec + time.tv_nsec * 1e-9;
+}
+
+static void pace_from_now(void)
+{
+    paced_from = seconds();
+    paced_from_cycle = avr->cycle;
+}
+
+static void obey(const char *line)
 {
     char word[16] = "", argument[16] = "";
     long at, end;
@@ -225,18 +240,12 @@ static void obey(const char *line, double *speed)
         good = reset_named(argument);
     else if (!strcmp(word, "freeze"))
         avr->data[TIMSK0_AT] = 0;
-    else if (!strcmp(word, "speed"))
-        *speed = atof(argument);
-    else
+    else if (!strcmp(word, "speed")) {
+        speed = atof(argument);
+        pace_from_now();
+    } else
         good = false;
     fputs(good ? "ok\n" : "unknown\n", answers);
-}
-
-static double seconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec + time.tv_nsec * 1e-9;
 }
 
 static avr_irq_t *pin_of(char port, int pin)
@@ -288,55 +297,50 @@ static void open_terminal(void)
 }
 
 /* One byte at a time, as fast as the line carries them. */
-static void receive(void)
+static avr_cycle_count_t receive(avr_t *receiver, avr_cycle_count_t when, void *unused)
 {
-    static uint64_t next_at;
+    (void)receiver, (void)unused;
     uint8_t byte;
-    if (avr->cycle < next_at || !uart_ready || read(terminal, &byte, 1) != 1)
-        return;
-    next_at = avr->cycle + BYTE;
-    received_at = avr->cycle;
-    avr_raise_irq(uart_in, byte);
+    if (uart_ready && read(terminal, &byte, 1) == 1) {
+        received_at = when;
+        avr_raise_irq(uart_in, byte);
+    }
+    return when + BYTE;
 }
 
 int main(int count, char **arguments)
 {
     if (count != 3)
         return 2;
-    double speed = atof(arguments[2]);
+    speed = atof(arguments[2]);
     answers = fdopen(dup(STDOUT_FILENO), "w");
     setvbuf(answers, NULL, _IOLBF, 0);
     dup2(STDERR_FILENO, STDOUT_FILENO);
     open_terminal();
     power_up(arguments[1]);
-
-    double started = seconds();
-    uint64_t started_at = avr->cycle;
+    pace_from_now();
     for (;;) {
+        if (!avr_cycle_timer_status(avr, receive, NULL)) /* at first, and after resets */
+            avr_cycle_timer_register(avr, BYTE, receive, NULL);
         for (uint64_t until = avr->cycle + SLICE; avr->cycle < until;) {
-            const uint64_t byte_until = avr->cycle + BYTE;
-            receive();
-            while (avr->cycle < byte_until) {
-                const int state = avr_run(avr);
-                if (state == cpu_Done || state == cpu_Crashed)
-                    return 3;
-            }
+            const int state = avr_run(avr);
+            if (state == cpu_Done || state == cpu_Crashed)
+                return 3;
         }
         measure_duty();
 
         /* Ahead of time: wait. Behind: forget it, a burst would be too fast for the other side. */
-        const double ahead = (avr->cycle - started_at) / speed / CLOCK - (seconds() - started);
-        if (ahead < 0) {
-            started = seconds();
-            started_at = avr->cycle;
-        }
+        const double simulated = (double)(avr->cycle - paced_from_cycle) / CLOCK;
+        const double ahead = simulated / speed - (seconds() - paced_from);
+        if (ahead < 0)
+            pace_from_now();
         struct pollfd input = {STDIN_FILENO, POLLIN, 0};
         const struct timespec wait = {0, ahead > 0 ? (ahead < 0.01 ? ahead : 0.01) * 1e9 : 0};
         if (ppoll(&input, 1, &wait, NULL) > 0) {
             char line[80];
             if (!fgets(line, sizeof line, stdin))
                 return 0;
-            obey(line, &speed);
+            obey(line);
         }
     }
 }
