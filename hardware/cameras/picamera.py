@@ -1,5 +1,6 @@
 """picamera2 and its ways: opening it, ending its requests, reading what it says about a frame."""
 
+import os
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -70,9 +71,14 @@ def open_camera(index: int, board: RaspberryBoard) -> Any:
             f"there is no camera {index}; found: {found}",
             hint="check its ribbon cable and 'rpicam-hello --list-cameras', then restart",
         )
+    camera = Picamera2.__new__(Picamera2)
     try:
-        return Picamera2(index)
+        camera.__init__(index)
+        return camera
     except (RuntimeError, OSError) as error:
+        if not camera.is_open:  # it leaves the pipe of its thread open
+            camera.notifymeread.close()
+            os.close(camera.notifyme_w)
         reasons = "; ".join(str(cause) for cause in _causes(error))
         if "busy" not in reasons.lower():
             raise HardwareError(f"camera {index} does not open: {reasons}") from error
