@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 LOCK = ".lock"
+_TEMPORARY = ".tmp"
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 _LARGEST_JSON = 64 * 2**20  # bytes
 
@@ -45,7 +46,7 @@ def atomic_write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> N
     ResourceError
         The disk is full, read-only or failing. The previous file is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
@@ -65,6 +66,12 @@ def atomic_write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> N
                 "version is untouched. Make room, or choose another place (a run: hydra.run.dir=)"
             ) from error
         raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `atomic_write` left in `folder` when it was killed; nobody may be writing."""
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        _remove_quietly(path)
 
 
 def sync_folder(folder: Path) -> None:

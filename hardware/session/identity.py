@@ -71,43 +71,53 @@ class Drift:
     ----------
     signal : float
         Relative change of the signal.
-    noise : float
-        Standard deviation of that by the noise of the frames.
     shift : float
         Distance between their centroids [pixels].
+    signal_noise, shift_noise : float
+        Standard deviations of both by the noise of the frames.
     """
 
     signal: float
-    noise: float
     shift: float
+    signal_noise: float
+    shift_noise: float
 
 
 def drift(stored: RawFrame, fresh: tuple[RawFrame, RawFrame]) -> Drift | None:
-    """Compare a stored frame with two new ones; None where it has no signal to compare.
+    """Compare a stored frame with two new ones; None where there is no signal to compare.
 
-    Two are needed for the noise: the sum of squared differences of two frames is twice the
-    variance of the sum of one.
+    Two are needed for the noise: the squared difference of two frames is twice the variance of
+    one. Which pixels are compared is told by all three alike, so that noise favours none of them.
     """
-    before = _signal(stored)
-    a, b = (_signal(frame) for frame in fresh)
+    before, a, b = (_signal(frame) for frame in (stored, *fresh))
     whole = np.all([f.mosaic < f.white_level for f in (stored, *fresh)], axis=0)
-    bright = whole & (before > COMPARED * before[whole].max(initial=0.0))
+    mean = (before + a + b) / 3
+    bright = whole & (mean > COMPARED * mean[whole].max(initial=0.0))
     total = float(before[bright].sum())
     if not total > 0:
         return None
-    now = float((a[bright] + b[bright]).sum()) / 2
-    one = float(((a[bright] - b[bright]) ** 2).sum()) / 2  # variance of the sum of one frame
-    moved = np.subtract(_centroid(before, bright), _centroid((a + b) / 2, bright))
-    return Drift(now / total - 1, float(np.sqrt(1.5 * one)) / total, float(np.hypot(*moved)))
+    places = np.argwhere(bright)
+    centre = _centroid(mean[bright], places)
+    moved = _centroid(before[bright], places) - _centroid((a + b)[bright], places)
+    # of the difference between one frame and the mean of two
+    variance = 1.5 * (a - b)[bright] ** 2 / 2
+    distance = ((places - centre) ** 2).sum(axis=1)
+    return Drift(
+        float((a + b)[bright].sum()) / 2 / total - 1,
+        float(np.hypot(*moved)),
+        float(np.sqrt(variance.sum())) / total,
+        float(np.sqrt((variance * distance).sum())) / total,
+    )
 
 
 def refuse_drift(found: Drift, step: str) -> None:
     """Raise SessionChanged where the light or the spot is not where it was."""
-    if abs(found.signal) > SIGNAL_CHANGE + 3 * found.noise or found.shift > SHIFT:
+    dimmed = abs(found.signal) > SIGNAL_CHANGE + 3 * found.signal_noise
+    if dimmed or found.shift > SHIFT + 3 * found.shift_noise:
         raise SessionChanged(
             f"step {step}: the signal changed by {found.signal:+.1%} and moved by "
             f"{found.shift:.2f} pixels since it was recorded; at most {SIGNAL_CHANGE:.0%} and "
-            f"{SHIFT} pixels are allowed",
+            f"{SHIFT} pixels are allowed beyond the noise",
             hint="let it warm up, look for what moved, or begin a session of its own",
         )
 
@@ -119,11 +129,9 @@ def _signal(frame: RawFrame) -> NDArray[np.float64]:
     return signal
 
 
-def _centroid(signal: NDArray[np.float64], where: NDArray[np.bool_]) -> tuple[float, float]:
-    weight = np.where(where, np.maximum(signal, 0.0), 0.0)
-    total = max(float(weight.sum()), 1e-9)
-    row = float(weight.sum(1) @ np.arange(signal.shape[0])) / total
-    return row, float(weight.sum(0) @ np.arange(signal.shape[1])) / total
+def _centroid(signal: NDArray[np.float64], places: NDArray[np.int_]) -> NDArray[np.float64]:
+    centre: NDArray[np.float64] = signal @ places / signal.sum()
+    return centre
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

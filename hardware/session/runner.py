@@ -19,13 +19,14 @@ from hardware.frames import RawFrame
 from hardware.rig import Rig
 from hardware.session.checking import check_plan, chosen_mode
 from hardware.session.estimating import estimate
+from hardware.session.frames import FOLDER as FRAMES
 from hardware.session.frames import damage, read_frame, write_frame
 from hardware.session.history import History, Recorded
 from hardware.session.identity import drift, identity, refuse_changes, refuse_drift
 from hardware.session.journal import Journal
 from hardware.session.plan import AutoExposure, Found, Plan, Spot, Step
 from hardware.session.searching import find_exposure, find_spot, level
-from hardware.storage import ResourceError, read_json, require_space, save_json
+from hardware.storage import ResourceError, read_json, remove_unfinished, require_space, save_json
 
 SESSION = "session.json"
 JOURNAL = "journal.jsonl"
@@ -137,6 +138,7 @@ class _Part:
         if path.exists():
             stored = read_json(path)
             refuse_changes({key: stored.get(key) for key in now}, now)
+        remove_unfinished(self.folder / FRAMES)
         self._lose_damaged(whole=False)
         self._require_space()
         if not path.exists():
