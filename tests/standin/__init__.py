@@ -21,8 +21,9 @@ Modelled: modes, line time, exposure and gain steps of the IMX477 and the IMX296
 to the frame duration; delays of exposure, gain and frame length; long exposures by doubling;
 shot noise, read noise, full well, black level, saturation, binning; the formats and row lengths
 that the receivers of a Pi 4 and a Pi 5 grant, with the lossy compression of the latter; flips and
-the colour filter order they give; frames that are lost, late for want of a request, marked as
-start-up, spoiled; a cable that falls out; a camera that is held elsewhere.
+the colour filter order they give; frames that are lost (also for want of a request), marked as
+start-up, or spoiled; a cable that falls out; a camera that is held elsewhere; controls of a wrong
+type, or of colour on a monochrome sensor, that are refused.
 
 Not modelled: automatic exposure and white balance (20 ms, gain 1, fixed colour gains), rolling
 shutter within a frame, dark current and fixed patterns (a scene can add them), defect correction
