@@ -24,7 +24,7 @@ class SimulatedSensor:
     flicker: float = 0.0  # of the light, from frame to frame
     gradient: float = 0.0  # of the light, from the left to the right edge
     seed: int = 0
-    shape: tuple[int, int] = (200, 180)
+    shape: tuple[int, int] = (160, 144)
     rng: np.random.Generator = field(init=False)
 
     def __post_init__(self):

@@ -85,7 +85,7 @@ def test_dark_current_comes_back_from_the_mean_or_where_that_is_clamped_from_the
         found = dark_current(masters, plane, GAIN)
         assert found.clamped == clamped
         assert found.value == (found.from_variance if clamped else found.from_mean)
-        # 90 e- at the longest in the noise of 12 frames of 9000 pixels: 1 %; in the mean: 0.1 %
+        # 90 e- at the longest in the noise of 12 frames of 6000 pixels: 1 %; in the mean: 0.1 %
         assert found.value.value == pytest.approx(15.0, rel=0.05 if clamped else 0.01)
         assert abs(found.value.value - 15.0) < 4 * found.value.uncertainty
         assert abs(found.from_variance.value - 15.0) < 4 * found.from_variance.uncertainty

@@ -19,7 +19,7 @@ def variance_of(sensor, electrons=2000.0, count=2):
 def test_what_is_not_noise_of_the_pixel_leaves_its_variance_alone(change):
     expected = 0.47 * (2000 * 0.47) + 0.47**2 * 9 + 1 / 12
     level = variance_of(SimulatedSensor(**change))
-    # 36 000 pixels: the variance of a pair is known to 0.7 %; flicker of 2 % moves the mean itself
+    # 23 000 pixels: the variance of a pair is known to 0.9 %; flicker of 2 % moves the mean itself
     found = level.variance / (expected + 0.47 * (level.mean - 256 - 940))
     assert found == pytest.approx(1, abs=0.03)
 
