@@ -6,13 +6,25 @@ A further camera is one function that opens it and one entry in `CASES`.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
-from hardware.cameras import Camera, CaptureSettings, RaspberryPiCamera, SensorMode, SimulatedCamera
+from hardware.cameras import (
+    Camera,
+    CaptureSettings,
+    RaspberryPiCamera,
+    ReplayCamera,
+    SensorMode,
+    SimulatedCamera,
+)
 from hardware.frames import Roi
+from hardware.rig import Rig
+from hardware.session import Plan, Step, run_session
 from tests import standin
 
 SENSOR = standin.small(standin.IMX477)
@@ -62,6 +74,19 @@ def simulated(light: Light) -> Iterator[Camera]:
         yield camera
 
 
+@contextmanager
+def replay(light: Light) -> Iterator[Camera]:
+    """What the simulated camera recorded, often enough for every test."""
+    with simulated(light) as camera, TemporaryDirectory() as folder, patch("os.fsync"):
+        steps = (
+            Step("usual", "scene", (0.001, 0.002, 0.004, 0.005, 0.00777, 0.008), repeats=16),
+            Step("gain", "scene", (0.005,), repeats=2, gain=2.0),
+        )
+        run_session(Path(folder), Plan("contract", steps), Rig(camera))
+        with ReplayCamera(Path(folder)) as recording:
+            yield recording
+
+
 def raspberry_pi(pipeline) -> Callable[[Light], AbstractContextManager[Camera]]:
     @contextmanager
     def opened(light: Light) -> Iterator[Camera]:
@@ -74,6 +99,7 @@ def raspberry_pi(pipeline) -> Callable[[Light], AbstractContextManager[Camera]]:
 
 CASES = [
     Case("simulated", simulated),
+    Case("replay", replay, live=False),
     Case("pi-vc4", raspberry_pi(standin.VC4), marks=standin.marks),
     Case("pi-pisp", raspberry_pi(standin.PISP), marks=standin.marks),
 ]
