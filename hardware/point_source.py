@@ -14,7 +14,7 @@ from hardware.errors import DeviceFault, HardwareError, ProtocolError
 from hardware.serial_link import SerialLink
 
 #: Longest wait for a reply; the controller gives it within 0.02 s [s].
-REPLY = 0.2
+REPLY = 0.15
 #: A controller behind a bootloader answers after this time at the latest [s].
 STARTUP = 2.5
 #: A query is asked this often where the line was damaged.
@@ -79,7 +79,6 @@ class PointSource:
     _sharing: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, port: str, *, clock: Clock | None = None) -> None:
-        self.resets = 0  #: how often it restarted since it was opened
         self._users = 1
         self._tags = count()  # its `next` is one step, for threads
         self._link = SerialLink(port, clock=clock, longest=256)
@@ -139,8 +138,8 @@ class PointSource:
 
     def _converse(self, text: str, questions: int) -> dict[str, str]:
         with self._link.conversation:
-            while (line := self._link.read_line(0.0)) is not None:
-                self._reset_event(line)  # what was said unasked
+            while self._link.read_line(0.0) is not None:  # events, and replies that came too late
+                pass
             end = self._link.clock.now() + REPLY
             damaged = b""
             for _ in range(questions):
@@ -156,8 +155,6 @@ class PointSource:
     def _answer(self, tag: str, request: bytes, end: float) -> dict[str, str] | bytes:
         """Return the reply with this tag, or the line that says that one was damaged."""
         while (line := self._link.read_line(end - self._link.clock.now())) is not None:
-            if self._reset_event(line):
-                raise DeviceFault("boot", "the controller restarted", position_trusted=False)
             if line == request.strip():
                 raise ProtocolError(request, line, hint="the port echoes: turn that off")
             said = parse(line)
@@ -166,6 +163,8 @@ class PointSource:
                     return line
                 continue
             kind, words = said
+            if kind == "EVT" and words[:1] == ["boot"]:
+                raise DeviceFault("boot", "the controller restarted", position_trusted=False)
             if kind == "OK" and words[:1] == [tag]:
                 return dict(word.partition("=")[::2] for word in words[1:])
             if kind == "ERR" and words[:1] == [tag]:
@@ -174,13 +173,6 @@ class PointSource:
             if kind == "ERR" and words[:1] == ["0"]:
                 return line
         raise self._link.timed_out(request, REPLY)
-
-    def _reset_event(self, line: bytes) -> bool:
-        said = parse(line)
-        if said is None or said[0] != "EVT" or said[1][:1] != ["boot"]:
-            return False
-        self.resets += 1
-        return True
 
     def _connect(self) -> None:
         identity = self._identity()
@@ -191,7 +183,6 @@ class PointSource:
                 "'point-source' with protocol '1'",
                 hint="flash the firmware of this version",
             )
-        self.resets = 0
         self.command("STOP")  # it may still do what a program that was killed asked for
         self.command("LED 0")
 

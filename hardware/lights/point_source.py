@@ -39,15 +39,13 @@ class PointSourceLight(Light):
             raise ValueError(f"longest = {longest:g} s, expected 0 (never) to 86400 s")
         self._released = False
         self._controller = PointSource.shared(port)
-        self._told: int | None = None  # resets when the controller was told `longest`
 
     def _apply(self, channel: str, level: float) -> None:
         number = round(256 * level) - 1 if level > 0 else 0
         if level > 0 and number < 1:
             raise ValueError(f"level = {level:g} of {channel}: the lowest beside 0 is {2 / 256:g}")
-        if self._told != self._controller.resets:
-            self._controller.command(f"LEDTIME {round(self.longest * 1000)}")
-            self._told = self._controller.resets
+        # Each time, since a reset forgets it.
+        self._controller.command(f"LEDTIME {round(self.longest * 1000)}")
         reply = self._controller.command(f"LED {number}")
         if reply.get("led") != str(number):
             raise ProtocolError(f"LED {number}".encode(), str(reply).encode())

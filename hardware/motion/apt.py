@@ -58,13 +58,13 @@ class AptStage(Stage):
         Which status message the controller knows: "dc" for KDC, TDC, BBD and the like,
         "stepper" for KST, TST, LTS.
     reply : float
-        Longest wait for an answer [s].
+        Longest wait for an answer; a device that is silent for longer in motion is stopped [s].
     """
 
     port: str
     scales: Mapping[str, AptScale]
     status_message: Literal["dc", "stepper"] = field(default="dc", kw_only=True)
-    reply: float = field(default=0.2, kw_only=True)
+    reply: float = field(default=0.15, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -334,13 +334,13 @@ class Stage(ABC):
                 if now.fault is not None:
                     raise now.fault
                 time = self.clock.now()
-                if now.moving or self._differ(now.position, last.position, self.axes):
+                if now.moving or self._differ(now.position, last.position):
                     equal, still_since, seen = 1, time, True
                 else:
                     equal += 1
                 last = now
                 if equal >= EQUAL_READS:
-                    off = self._differ(now.position, wanted, wanted)
+                    off = self._differ(now.position, wanted)
                     if not off:
                         return
                     if self._ending.is_set():
@@ -359,13 +359,10 @@ class Stage(ABC):
                         f"move to {self._shown(wanted)}", limit, last.state, hint="home()"
                     )
 
-    def _differ(
-        self, a: Mapping[str, float], b: Mapping[str, float], names: Mapping[str, object]
-    ) -> list[str]:
-        # Sums of metres round: 1e-9 of the tolerance is no difference.
-        return [
-            n for n in names if not abs(a[n] - b[n]) <= self.axes[n].tolerance * (1 + 1e-9) + 1e-15
-        ]
+    def _differ(self, a: Mapping[str, float], b: Mapping[str, float]) -> list[str]:
+        """Return the axes of both on which they are further apart than the tolerance."""
+        both = a.keys() & b.keys()
+        return [name for name in both if not abs(a[name] - b[name]) <= self.axes[name].tolerance]
 
     @contextmanager
     def _in_motion(self, motion: Literal["move", "home"]) -> Iterator[None]:
@@ -378,7 +375,8 @@ class Stage(ABC):
         try:
             yield
         except BaseException as error:
-            if not (isinstance(error, DeviceFault) and error.position_trusted):
+            in_order = isinstance(error, DeviceFault) and error.position_trusted
+            if not in_order or self._stopped.is_set():
                 self._homed = False
                 with suppress(HardwareError):  # it may be gone; `error` says more
                     self._halt()

@@ -34,6 +34,7 @@ STARTUP = 4.0
 QUESTIONS = 3
 #: Reports until one has the work offset; GRBL sends it with every 30th at least.
 OFFSET_WITHIN = 40
+ECHO = "the port echoes: turn that off"
 _MOVING = frozenset({"Run", "Jog", "Home"})
 _FOREIGN = {
     "Door": "the safety door is open",
@@ -57,7 +58,7 @@ class GrblStage(Stage):
     letters : mapping of str to str
         Letter of each axis on the controller; without it the axes' own names are the letters.
     reply : float
-        Longest wait for an answer [s].
+        Longest wait for an answer; a device that is silent for longer in motion is stopped [s].
     dtr : bool
         Level of DTR; some boards with USB of their own send nothing while it is low.
     transcript : path, optional
@@ -73,7 +74,7 @@ class GrblStage(Stage):
 
     port: str
     letters: Mapping[str, str] = field(default_factory=dict, kw_only=True)
-    reply: float = field(default=0.2, kw_only=True)
+    reply: float = field(default=0.15, kw_only=True)
     dtr: bool = field(default=False, kw_only=True)
     transcript: str | Path | None = field(default=None, kw_only=True)
 
@@ -117,6 +118,8 @@ class GrblStage(Stage):
             self._reports.append(report)
         elif (setting := parse_setting(line)) is not None:
             self._settings[setting[0]] = setting[1]
+        elif line.startswith("?<"):
+            raise ProtocolError(STATUS, heard, hint=ECHO)
         else:
             return line
         return ""
@@ -144,7 +147,7 @@ class GrblStage(Stage):
             # Nothing was done, and nothing moved.
             raise DeviceFault(line, error_text(code), position_trusted=True)
         if line and line.encode("ascii", errors="replace") == request.strip():
-            raise ProtocolError(request, line.encode(), hint="the port echoes: turn that off")
+            raise ProtocolError(request, line.encode(), hint=ECHO)
         return False
 
     def _drain(self) -> None:

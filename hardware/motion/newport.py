@@ -82,13 +82,13 @@ class NewportStage(Stage):
     baudrate : int
         57600 for SMC100, 921600 for CONEX.
     reply : float
-        Longest wait for an answer [s].
+        Longest wait for an answer; a device that is silent for longer in motion is stopped [s].
     """
 
     port: str
     addresses: Mapping[str, int] = field(default_factory=dict, kw_only=True)
     baudrate: int = field(default=57_600, kw_only=True)
-    reply: float = field(default=0.2, kw_only=True)
+    reply: float = field(default=0.15, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -152,7 +152,7 @@ class NewportStage(Stage):
             self._link.write(f"{self._address[name]}{words}\r\n".encode("ascii"))
             code = self._query(name, "TE")
             if code != NO_ERROR:
-                text = self._query(name, f"TB{code}").removeprefix(code).strip()
+                text = self._query(name, f"TB{code}")
                 raise DeviceFault(f"TE {code}", f"{text} ({words})", position_trusted=True)
 
     def _state(self, name: str) -> ControllerState:

@@ -90,6 +90,8 @@ class PointSourceStage(Stage):
                 raise DeviceTimeout("homing", limit, now.state, hint="is its path free?")
         if now.fault is not None:
             raise now.fault
+        if self._controller.query("POS?")["homed"] != "1":
+            raise DeviceFault("homing", "it ended without a reference", position_trusted=False)
 
     def _homing_time(self) -> float:
         way = self._axis.high * self.steps + SEEK_MARGIN

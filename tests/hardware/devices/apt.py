@@ -3,7 +3,7 @@
 import struct
 import time
 
-from tests.hardware.devices.terminal import Motor, TerminalDevice
+from tests.hardware.devices.terminal import HOMING, Motor, TerminalDevice
 
 COUNTS = 34_554.96e3  # per metre
 VELOCITY = 772_981.3692e3  # units per m/s
@@ -80,7 +80,7 @@ class AptDevice(TerminalDevice):
             self.velocity = struct.unpack("<Hiii", data)[3]
         elif kind == 0x0443:
             self.homed, self.homing = False, True
-            self.motor.go(0, 0.15)
+            self.motor.go(0, HOMING)
         elif kind == 0x0465:
             self.motor.stop()
             self.homing = False

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.hardware.devices.terminal import Motor, TerminalDevice
+from tests.hardware.devices.terminal import HOMING, Motor, TerminalDevice
 
 LETTERS = "XYZ"
 
@@ -127,7 +127,7 @@ class GrblDevice(TerminalDevice):
         elif line == "$H":
             self.homing, self.state = True, "Home"
             for motor in self.motors:
-                motor.go(0.0, 0.15)
+                motor.go(0.0, HOMING)
         elif self.state == "Alarm":
             self.say("error:9")
         elif line.startswith("$J="):

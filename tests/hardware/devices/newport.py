@@ -2,9 +2,9 @@
 
 import threading
 
-from tests.hardware.devices.terminal import Motor, TerminalDevice
+from tests.hardware.devices.terminal import HOMING, Motor, TerminalDevice
 
-NOT_REFERENCED, HOMING, MOVING, READY, DISABLE = "0A", "1E", "28", "33", "3C"
+NOT_REFERENCED, HOMING_STATE, MOVING, READY, DISABLE = "0A", "1E", "28", "33", "3C"
 
 
 class NewportDevice(TerminalDevice):
@@ -17,6 +17,10 @@ class NewportDevice(TerminalDevice):
         self.refuse = ""  # error letter for the next PA
         self._line = b""
         super().__init__()
+
+    @property
+    def homing(self):
+        return self.state == HOMING_STATE
 
     def handle(self, data):
         self._line += data
@@ -31,7 +35,7 @@ class NewportDevice(TerminalDevice):
     def tick(self):
         if self.state == MOVING and not self.motor.moving:
             self.state = READY
-        if self.state == HOMING and not self.motor.moving:
+        if self.state == HOMING_STATE and not self.motor.moving:
             self.motor.set(0.0)
             self.state = READY
 
@@ -45,7 +49,7 @@ class NewportDevice(TerminalDevice):
 
     def _stop(self):
         self.motor.stop()
-        if self.state == HOMING:
+        if self.state == HOMING_STATE:
             self.state = NOT_REFERENCED
 
     def _execute(self, command, rest):
@@ -69,11 +73,11 @@ class NewportDevice(TerminalDevice):
             if self.state != NOT_REFERENCED:
                 self.error = "K"
                 return
-            self.state = HOMING
-            self.motor.go(0.0, 0.15)
+            self.state = HOMING_STATE
+            self.motor.go(0.0, HOMING)
         elif command == "RS":
             self.mute, self.state, self.faults = True, NOT_REFERENCED, 0
-            threading.Timer(0.3, setattr, (self, "mute", False)).start()
+            threading.Timer(0.1, setattr, (self, "mute", False)).start()
         elif command == "PA":
             if self.refuse:
                 self.error, self.refuse = self.refuse, ""

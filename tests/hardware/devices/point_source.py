@@ -1,6 +1,6 @@
 """The point source's controller as its README tells it, without a firmware."""
 
-from tests.hardware.devices.terminal import Motor, TerminalDevice
+from tests.hardware.devices.terminal import HOMING, Motor, TerminalDevice
 
 
 def _crc8(data):
@@ -28,6 +28,10 @@ class PointSourceDevice(TerminalDevice):
         self.state, self.alarm_reason, self.homed = "idle", "none", False
         self.led, self.ledtime, self.alive = 0, 600_000, 0
         self.limits, self.speed = (0, 20_000), (1000, 4000)
+
+    @property
+    def homing(self):
+        return self.state == "homing"
 
     def handle(self, data):
         for byte in data:
@@ -101,7 +105,7 @@ class PointSourceDevice(TerminalDevice):
             self.state = "moving"
         elif command == "HOME":
             self.homed, self.state = False, "homing"
-            self.motor.go(0, 0.15)
+            self.motor.go(0, HOMING)
         elif command == "STOP" and self.state in ("moving", "homing"):
             self.motor.stop()
             self.state = "idle"

@@ -7,6 +7,9 @@ import threading
 import time
 import tty
 
+#: Homing takes this long [s].
+HOMING = 0.04
+
 
 class TerminalDevice:
     """A device at `path`; attributes switch its faults on.
@@ -62,6 +65,11 @@ class TerminalDevice:
     def received(self) -> bytes:
         return b"".join(data for _, data in self.log)
 
+    def mend(self) -> None:
+        """Switch all faults off."""
+        self.mute = self.echo = False
+        self.slow, self.damaged = 0.0, 0
+
     def unplug(self) -> None:
         self._end.set()
         self._thread.join(2)
@@ -112,12 +120,12 @@ class ScriptedDevice(TerminalDevice):
 
 
 class Motor:
-    """One axis that moves at constant speed; its faults: `endless` moves, a `miss` at the end."""
+    """One axis at constant speed; faults: `endless` moves, a `miss` at the end, a `lag` of all."""
 
     def __init__(self, position=0.0):
         self._from = self._to = position
         self._begun = self._ends = 0.0
-        self.endless, self.miss = False, 0.0
+        self.endless, self.miss, self.lag = False, 0.0, 1.0
 
     @property
     def moving(self) -> bool:
@@ -137,7 +145,10 @@ class Motor:
     def go(self, target: float, seconds: float) -> None:
         self._from, self._to = self.position, target + self.miss
         self._begun = time.monotonic()
-        self._ends = float("inf") if self.endless else self._begun + seconds
+        self._ends = float("inf") if self.endless else self._begun + self.lag * seconds
+
+    def mend(self) -> None:
+        self.endless, self.miss, self.lag = False, 0.0, 1.0
 
     def set(self, position: float) -> None:
         self._from = self._to = position

@@ -24,8 +24,9 @@ from tests.hardware.devices.apt import COUNTS, VELOCITY
 
 #: Beside twice a move's time, so that moves without an end are short [s].
 SLACK = 0.5
-SPAN, SPEED = 0.02, 0.04  # [m], [m/s]
-STEPS = 100_000  # per metre
+SPAN, SPEED = 0.005, 0.1  # [m], [m/s]
+DELAY = 20  # of moves that are to be caught in their midst
+STEPS = 50_000  # per metre
 
 
 @dataclass
@@ -45,12 +46,40 @@ class Bench:
         """Whether the device got a stop in time after `since`; True where it keeps no log."""
         if not hasattr(self.device, "stops"):
             return True
-        time.sleep(max(0.0, since + STOP_WITHIN - time.monotonic()))
-        return any(0 <= at - since < STOP_WITHIN for at in self.device.stops)
+        while True:
+            if any(0 <= at - since < STOP_WITHIN for at in self.device.stops):
+                return True
+            if time.monotonic() > since + STOP_WITHIN + 0.1:
+                return False
+            time.sleep(0.005)
+
+    def delay(self) -> None:
+        """Make moves slow enough to be caught in their midst."""
+        if self.motor is not None:
+            self.motor.lag = DELAY
+        elif self.device is None:
+            self.stage.axes = axes(speed=SPEED / DELAY)
+
+    def mend(self) -> None:
+        """End all that a test did to the device."""
+        if self.device is None:
+            self.stage.axes = axes()
+        elif self.motor is not None:
+            self.device.mend()
+            self.device.faults = 0
+            self.motor.mend()
+
+    def restore(self) -> None:
+        """Mend what the last test broke, and home where it is needed."""
+        self.mend()
+        if self.stage.status().stopped or not self.stage.homed:
+            self.stage.clear()
+        if not self.stage.homed:
+            self.stage.home()
 
 
 def axes(low: float = 0.0, **changes: Any) -> dict[str, Axis]:
-    return {"x": Axis(low, low + SPAN, SPEED, **{"tolerance": 20e-6, **changes})}
+    return {"x": Axis(low, low + SPAN, **{"speed": SPEED, "tolerance": 20e-6, **changes})}
 
 
 def simulated(stack, slack):
@@ -95,7 +124,12 @@ def firmware(stack, slack):
 
 
 EMULATED = (grbl, apt, newport, point_source)
-ALL = (simulated, *EMULATED, pytest.param(firmware, marks=pytest.mark.slow))
+ALL = (
+    simulated,
+    grbl,
+    point_source,
+    *(pytest.param(make, marks=pytest.mark.slow) for make in (apt, newport, firmware)),
+)
 
 
 @contextmanager
