@@ -39,7 +39,7 @@ def test_the_order_of_the_frames_does_not_matter():
 @pytest.mark.parametrize("cfa", ["GRBG", ""])
 def test_kinds_of_noise_are_told_apart_in_every_plane(cfa):
     rng = np.random.default_rng(2)
-    pixel, row, frame = 4.0, 3.0, 2.0
+    pixel, row, frame = 4.0, 1.0, 2.0
     stack = FrameStatistics(cfa)
     for _ in range(200):
         value = 1000 + pixel * rng.normal(size=(90, 96)) + row * rng.normal(size=(90, 1))
@@ -49,7 +49,7 @@ def test_kinds_of_noise_are_told_apart_in_every_plane(cfa):
     for noise in found.values():
         # 45 rows and 200 frames: rows to 1.5 %, the frames to 10 % of their variance
         assert noise.pixel == pytest.approx(pixel**2 + 1 / 12, rel=0.01)
-        assert noise.row == pytest.approx(row**2, rel=0.06)
+        assert noise.row == pytest.approx(row**2, rel=0.1)
         assert noise.frame == pytest.approx(frame**2, rel=0.4)
         assert abs(noise.pixel - pixel**2 - 1 / 12) < 4 * noise.pixel_uncertainty
 
