@@ -5,7 +5,7 @@ It knows nothing of HTTP; `hardware.agent.api` puts its methods there.
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -125,7 +125,7 @@ class Agent:
 
     def frames(
         self, client: str, exposures: Sequence[float], repeats: int, gain: float
-    ) -> Iterator[RawFrame]:
+    ) -> Generator[RawFrame, None, None]:
         """Yield frames of a bracket; it ends where `client` loses control."""
         with (
             self.preview.turn() as camera,

@@ -26,7 +26,8 @@ POST    /api/light/off            control  light
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -125,7 +126,7 @@ def _number(key: str, value: object) -> float:
 
 
 #: What an answer is: a JSON object, or the bytes of a stream of records.
-Answer = Mapping[str, Any] | Iterator[memoryview]
+Answer = Mapping[str, Any] | Generator[memoryview, None, None]
 
 
 @dataclass(frozen=True)
@@ -261,12 +262,13 @@ def _capture(agent: Agent, request: Request) -> Answer:
 
 def _frames(
     agent: Agent, client: str, exposures: list[float], repeats: int, gain: float
-) -> Iterator[memoryview]:
+) -> Generator[memoryview, None, None]:
     count = 0
     try:
-        for frame in agent.frames(client, exposures, repeats, gain):
-            yield from wire.frame_record(frame)
-            count += 1
+        with closing(agent.frames(client, exposures, repeats, gain)) as frames:
+            for frame in frames:
+                yield from wire.frame_record(frame)
+                count += 1
     except (HardwareError, ValueError) as error:
         yield from wire.record({"kind": "error", "error": wire.error_json(error)})
     else:

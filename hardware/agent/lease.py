@@ -30,7 +30,7 @@ class Lease:
         self._on_silence = on_silence
         self._lock = threading.Lock()
         self._holder: tuple[str, str] | None = None  # client and its name
-        self._lapsed = ""  # client that fell silent last
+        self._lapsed: str | None = None  # client that fell silent last
         self._heartbeat: Heartbeat | None = None  # watches this holder, or the one that lapsed
 
     @property
@@ -55,7 +55,7 @@ class Lease:
         ended = None
         with self._lock:
             if self._holder is None:
-                ended, self._lapsed = self._heartbeat, ""
+                ended, self._lapsed = self._heartbeat, None
                 self._holder = held = (client, name)
                 self._heartbeat = Heartbeat(lambda: self._lost(held), self.silence)
             elif self._holder[0] != client:

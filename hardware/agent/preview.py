@@ -18,6 +18,8 @@ from hardware.frames import RawFrame, Roi
 WATCHED = 3.0
 #: Frames per conversation with the camera; exposure and region may change between two.
 BURST = 50
+#: Shortest time from picture to picture [s].
+INTERVAL = 1 / 30
 #: Rest after the camera failed [s].
 REST = 1.0
 
@@ -160,8 +162,11 @@ class Preview:
             exposure = min(exposure, self._camera.granted.frame_duration)
         gain = min(max(view.gain, 1.0), mode.max_gain)
         with closing(self._camera.bracket([exposure], repeats=BURST, gain=gain)) as taken:
+            begun = time.monotonic()
             for frame in taken:
                 self._publish(frame, None)
+                time.sleep(max(0.0, begun + INTERVAL - time.monotonic()))
+                begun = time.monotonic()
                 if self._end or self._asking or not self._wanted() or self.view != view:
                     return
 

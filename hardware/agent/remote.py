@@ -1,6 +1,7 @@
 """The devices of an agent, as camera, stages and lights of a rig like any other."""
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -11,7 +12,7 @@ from typing import Any
 from hardware.agent import wire
 from hardware.agent.client import RETRIES, AgentClient, rest, token_of
 from hardware.cameras.base import Camera, CameraInfo, GrantedSettings, SensorMode
-from hardware.errors import DeviceDisconnected, DeviceNotFound
+from hardware.errors import DeviceDisconnected, DeviceNotFound, HardwareError
 from hardware.frames import RawFrame, Roi
 from hardware.lights.base import Channel, Light
 from hardware.motion.axes import Axis, Reading
@@ -35,6 +36,10 @@ class RemoteCamera(Camera):
     """
 
     client: AgentClient
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._stream: Generator[RawFrame, None, None] | None = None
 
     @property
     def info(self) -> CameraInfo:
@@ -60,13 +65,15 @@ class RemoteCamera(Camera):
     def _expose(
         self, exposures: Sequence[float], gain: float, granted: GrantedSettings, timeout: float
     ) -> Generator[RawFrame, None, None]:
+        if self._stream is not None:
+            self._stream.close()  # of a bracket that was left: the agent gets its camera back
         missing, broken = Counter(exposures), 0
         within = timeout * (self.retakes + 1) + MARGIN  # the camera there retakes by itself
         while missing:
             repeats = min(missing.values())
-            frames = self.client.frames(list(missing), repeats, gain, within)
+            self._stream = self.client.frames(list(missing), repeats, gain, within)
             try:
-                with closing(frames):
+                with closing(self._stream) as frames:
                     for frame in frames:
                         missing[frame.asked_exposure] -= 1
                         broken = 0
@@ -84,6 +91,8 @@ class RemoteCamera(Camera):
 
     def close(self) -> None:
         """Give control back; the agent keeps its camera."""
+        if self._stream is not None:
+            self._stream.close()
         self.client.close()
 
 
@@ -111,7 +120,8 @@ class RemoteStage(Stage):
     @property
     def homed(self) -> bool:
         """Whether the agent knows where the stage stands."""
-        self._read()
+        if not self._closed:
+            self._read()
         return self._homed
 
     def home(self) -> None:
@@ -127,6 +137,8 @@ class RemoteStage(Stage):
 
     def jog(self, axis: str, distance: float) -> None:
         """Move one axis by `distance` [m or rad]; sent once, whatever happens."""
+        if not math.isfinite(distance):
+            raise ValueError(f"distance = {distance}: a number is needed")
         self._tell("jog", axis=axis, distance=distance)
 
     def _read(self) -> Reading:
@@ -157,9 +169,15 @@ class RemoteStage(Stage):
 
     def _tell(self, what: str, **arguments: object) -> None:
         """Ask for a motion, and wait as long as it may take from one end to the other."""
+        if self._closed:
+            self._refuse_unless_homed(what)
         slowest = sum(a.span / min(a.speed, a.speed_of_homing) for a in self.axes.values())
         within = 4 * slowest + 120.0 + MARGIN  # the agent ends it earlier where it takes too long
-        self.client.tell(f"/api/stage/{what}", stage=self.name, within=within, **arguments)
+        try:
+            self.client.tell(f"/api/stage/{what}", stage=self.name, within=within, **arguments)
+        except KeyboardInterrupt:
+            self._halt()  # nobody waits for the motion any more
+            raise
 
 
 class RemoteLight(Light):
@@ -181,7 +199,7 @@ class RemoteLight(Light):
         self, client: AgentClient, name: str, channels: Mapping[str, Channel], *, interlock: bool
     ) -> None:
         super().__init__(channels, longest=0.0, interlock=interlock)  # the agent has the timer
-        self._client, self._name = client, name
+        self._client, self._name, self._closed = client, name, False
 
     def emergency_stop(self) -> None:
         """Stop the whole rig of the agent."""
@@ -199,6 +217,16 @@ class RemoteLight(Light):
 
     def _dark(self) -> None:
         self._client.tell("/api/light/off", light=self._name)
+
+    def close(self) -> None:
+        """All channels dark; where the agent is out of reach it sees to that itself."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.off()
+        except HardwareError as error:
+            log.warning("light %s: %s", self._name, error)
 
     def _release(self) -> None:
         """Do nothing: the light is the agent's."""

@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
@@ -297,8 +297,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True  # the end of a stream is the end of the connection
         self._head(HTTPStatus.OK, "application/octet-stream", None)
         self.connection.settimeout(SEND_WITHIN)
-        for part in answer:
-            self.connection.sendall(part)
+        with closing(answer) as parts:  # where the client leaves, the camera is free at once
+            for part in parts:
+                self.connection.sendall(part)
 
     def _send_error(self, status: HTTPStatus, error: Exception) -> None:
         content = json.dumps({"error": wire.error_json(error)}).encode()

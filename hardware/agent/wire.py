@@ -15,7 +15,7 @@ A stream of frames ends with a record of kind "end" or "error"; one that ends wi
 import hashlib
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Protocol
@@ -51,7 +51,7 @@ class Readable(Protocol):
 # Records
 
 
-def record(header: Mapping[str, Any], *payload: NDArray[Any]) -> Iterator[memoryview]:
+def record(header: Mapping[str, Any], *payload: NDArray[Any]) -> Generator[memoryview, None, None]:
     """Yield the bytes of one record; arrays are sent as they lie in memory, without a copy."""
     parts = [np.ascontiguousarray(part).data.cast("B") for part in payload if part.size]
     size = sum(part.nbytes for part in parts)
@@ -106,7 +106,7 @@ def _exactly(stream: Readable, size: int, digest: Any) -> bytearray:
 # Frames and settings
 
 
-def frame_record(frame: RawFrame) -> Iterator[memoryview]:
+def frame_record(frame: RawFrame) -> Generator[memoryview, None, None]:
     """Yield the record of a frame."""
     header = {
         name: value for name, value in vars(frame).items() if name not in ("mosaic", "metadata")

@@ -269,8 +269,8 @@ def test_the_page_logs_no_error_and_names_its_controls(page):
     bad = [entry for entry in page.get_log("browser") if "page.js" in entry["message"]]
     assert bad == []
     unnamed = page.execute_script(
-        "return [...document.querySelectorAll('button, input, select, canvas:not([aria-hidden])')].filter((e) => "
-        "!(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length))"
+        "return [...document.querySelectorAll('button, input, select, canvas:not([aria-hidden])')]"
+        ".filter((e) => !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length))"
         ".map((e) => e.outerHTML)"
     )
     assert unnamed == []
