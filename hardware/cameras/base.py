@@ -334,11 +334,11 @@ class Camera(ABC):
                             asked = _asked(frame, missing, gain, granted)
                         except FrameError as error:
                             self.counts.rejected += 1
-                            trouble = error
+                            trouble = error.with_traceback(None)  # else it keeps the frame
                             continue
                         except SettingsNotApplied as error:
                             self.counts.skipped += 1
-                            trouble = error
+                            trouble = error.with_traceback(None)
                             continue
                         missing[asked] -= 1
                         missing += Counter()  # drops what is complete
@@ -348,7 +348,7 @@ class Camera(ABC):
                             return
             except FrameError as error:  # not even decoded
                 self.counts.rejected += 1
-                trouble = error
+                trouble = error.with_traceback(None)
             except DeviceTimeout:
                 if silent or not self._reopen():
                     raise

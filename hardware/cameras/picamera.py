@@ -5,7 +5,6 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
@@ -113,8 +112,11 @@ def give_back(camera: Any, jobs: deque[Any]) -> None:
     camera.cancel_all_and_flush()
     while jobs:
         # One that was being done just now ends at once, with a request.
-        with suppress(CancelledError, TimeoutError):
+        try:
             camera.wait(jobs.popleft(), timeout=1.0).release()
+        except (CancelledError, TimeoutError) as error:
+            # Job and error hold each other; with it they would hold our frames and buffers.
+            error.__traceback__ = None
 
 
 def frames_lost(last: int, told: Mapping[str, Any]) -> int:

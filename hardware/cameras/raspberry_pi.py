@@ -38,7 +38,7 @@ from hardware.raw import RawFormat, decode, raw_format
 _LONG = 1.0  # exposures above this are set at the start [s]
 _DELAY = 6  # frames: 3 of the sensor, and as many lost or late ones
 _MARGIN = 2e-3  # that a frame lasts longer than its exposure; 22 rows of an IMX477 are 0.6 ms [s]
-_MAIN = (640, 480)
+_MAIN = (320, 240)  # smallest that is in common use: nobody looks at it
 _NEEDED = {"SensorTimestamp", "ExposureTime", "AnalogueGain", "SensorBlackLevels"}
 # Rows of the shortest exposure: the kernel's sensor drivers. One, where it is not known, makes the
 # step no smaller than it is.

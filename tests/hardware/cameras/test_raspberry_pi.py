@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from hardware.errors import (
 )
 from hardware.frames import Roi
 from tests import standin
+from tests.hardware.cameras.processes import open_files
 
 pytestmark = standin.marks
 SMALL = standin.small(standin.IMX477)
@@ -357,16 +357,13 @@ def test_a_camera_that_another_program_holds_is_busy():
 
 
 def test_asking_for_a_busy_camera_again_and_again_leaves_nothing_open():
-    def files():
-        return len(list(Path("/proc/self/fd").iterdir()))
-
     with standin.plugged(standin.Board(SMALL)) as (device,):
         device.faults.held_elsewhere = True
-        before = files()
+        before = open_files()
         for _ in range(5):
             with pytest.raises(DeviceBusy):
                 RaspberryPiCamera()
-        assert files() == before
+        assert open_files() == before
 
 
 def test_two_owners_in_one_program_are_one_too_many():
