@@ -93,6 +93,7 @@ PHYSICAL = {
     "reply": "time",
     "saturation": "time",
     "settle": "time",
+    "silence": "time",
     "timeout": "time",
     "angle": "angle",
     "half_field": "angle",

@@ -43,7 +43,7 @@ class Agent:
         self.rig = rig
         self.preview = Preview(rig.camera)
         self.lease = Lease(self._on_silence, silence)
-        self.frames_taken = 0
+        self.frames_taken = self.stops = 0
         self._moving = threading.Lock()  # one motion at a time, of one stage
 
     # What all may do
@@ -104,6 +104,7 @@ class Agent:
 
     def emergency_stop(self, reason: str) -> Stopped:
         """Stop everything at once; it waits for no lock and for nothing that moves."""
+        self.stops += 1
         log.warning("EMERGENCY STOP: %s", reason)
         return self.rig.safety.emergency_stop(reason)
 

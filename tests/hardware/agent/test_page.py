@@ -270,7 +270,7 @@ def test_the_page_logs_no_error_and_names_its_controls(page):
     assert bad == []
     unnamed = page.execute_script(
         "return [...document.querySelectorAll('button, input, select, canvas:not([aria-hidden])')]"
-        ".filter((e) => !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length))"
+        ".filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length))"
         ".map((e) => e.outerHTML)"
     )
     assert unnamed == []
