@@ -47,7 +47,7 @@ def test_prnu_is_as_sure_as_it_says():
     for seed in range(100):
         # in little light, so that the noise left in both means is as large as what is looked for
         sensor = SimulatedSensor(
-            shape=(48, 40), prnu=0.01, dsnu=1.0, read_noise=10.0, row_noise=4.0, seed=seed
+            shape=(48, 40), prnu=0.01, dsnu=1.0, read_noise=10.0, row_noise=8.0, seed=seed
         )
         prnu = flat_of(sensor, electrons=900.0, count=4, cfa="").planes["mono"].prnu
         pulls.append((prnu.value - 0.01) / prnu.uncertainty)
