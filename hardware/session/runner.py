@@ -9,7 +9,7 @@ keeps the folder for itself (`hardware.storage.lock`) and closes the rig.
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from hardware.session.history import History, Recorded
 from hardware.session.identity import drift, identity, refuse_changes, refuse_drift
 from hardware.session.journal import Journal
 from hardware.session.plan import AutoExposure, Found, Plan, Spot, Step
-from hardware.session.searching import find_exposure, find_spot, level
+from hardware.session.searching import ANY_LEVEL, find_exposure, find_spot, level
 from hardware.storage import ResourceError, read_json, remove_unfinished, require_space, save_json
 
 SESSION = "session.json"
@@ -241,20 +241,18 @@ class _Part:
         camera, mode, known = self.rig.camera, self.mode, self.history.found
         exposures = self.plan.exposures_of(step, known)
         region = self.plan.region_of(step, known, mode)
-        time = max(exposures) if exposures else 1e-3
-        rule = step.exposures
+        anchor, rule = self.plan.anchor(step, known), step.exposures
+        time = max(exposures) if exposures else anchor or 1e-3
         if region is None and isinstance(step.region, Spot):
-            whole = CaptureSettings(mode.name, max_exposure=time)
             if isinstance(rule, AutoExposure):
-                time = find_exposure(camera, rule, mode=mode, gain=step.gain, start=time)
+                wide = replace(ANY_LEVEL, longest=rule.longest)
+                time = find_exposure(camera, wide, mode=mode, gain=step.gain, start=time)
             else:
-                camera.configure(whole)
+                camera.configure(CaptureSettings(mode.name, max_exposure=time))
             region = find_spot(camera.capture(time, step.gain), step.region)
         if exposures is None and isinstance(rule, AutoExposure):
             time = find_exposure(camera, rule, mode=mode, region=region, gain=step.gain, start=time)
-            exposures = rule.ladder(
-                time, anchor=self.plan.anchor(step, known), shortest=mode.min_exposure
-            )
+            exposures = rule.ladder(time, anchor=anchor, shortest=mode.min_exposure)
         if not exposures or region is None:
             raise ValueError(f"step {step.name}: nothing to take; no step before it took a frame")
         return Found(exposures, region)

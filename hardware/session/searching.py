@@ -15,6 +15,10 @@ BRIGHTEST = 1e-4
 FEWEST = 3
 #: Frames of a search for the exposure.
 MOST_TRIES = 30
+#: Frames of a search come this fast where their exposures allow it [s].
+QUICK = 0.1
+#: What will do for finding the spot.
+ANY_LEVEL = AutoExposure(low=0.1, high=0.9)
 #: Side of the blocks in which the spot is looked for, so that single pixels do not count.
 BLOCK = 8
 #: Blocks above this share of the brightest belong to the spot.
@@ -69,10 +73,12 @@ def find_exposure(
         The light is too bright, too dark or unsteady.
     """
     bottom, top = mode.min_exposure, min(rule.longest, mode.max_exposure)
-    camera.configure(CaptureSettings(mode.name, region, top))
     shortest, longest, target = bottom, top, math.sqrt(rule.low * rule.high)
-    exposure = min(max(start, bottom), top)
+    exposure, duration = min(max(start, bottom), top), 0.0
     for _ in range(MOST_TRIES):
+        if exposure > duration:
+            quick = min(max(QUICK, exposure), mode.max_exposure)
+            duration = camera.configure(CaptureSettings(mode.name, region, quick)).frame_duration
         seen = level(camera.capture(exposure, gain))
         if rule.low <= seen <= rule.high:
             return exposure
