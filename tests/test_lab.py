@@ -26,6 +26,7 @@ def lab(tmp_path, monkeypatch):
         "PYTHON": venv / "bin/python",
         "STAMP": venv / "lab-installed",
         "UNFINISHED": venv / "lab-unfinished",
+        "PI": venv / "lab-pi",
     }.items():
         monkeypatch.setattr(module, name, value)
     module.made, module.installs = [], []
@@ -69,6 +70,48 @@ def test_torch_from_pypi_is_a_choice(lab, monkeypatch):
     monkeypatch.setenv("LAB_TORCH", "pypi")
     lab.prepare()
     assert [call[-1] for call in lab.installs] == [".[dev]"]
+
+
+def test_a_raspberry_pi_gets_no_torch_and_keeps_its_numpy(lab, monkeypatch):
+    made = []
+    monkeypatch.setattr(lab.venv, "create", lambda *a, **k: made.append(k))
+    monkeypatch.setattr(lab, "system_numpy", lambda: "numpy==1.24.2")
+    assert lab.is_pi("pi")
+    lab.prepare_pi()
+    assert made == [{"with_pip": True, "system_site_packages": True}]
+    needs, project = lab.installs
+    assert needs[-1] == "numpy==1.24.2"
+    assert not any("torch" in word for word in needs)
+    assert project == ("--no-deps", "-e", ".")
+    lab.prepare_pi()
+    assert len(lab.installs) == 2
+    (lab.ROOT / "pyproject.toml").write_text("changed")
+    lab.prepare_pi()
+    assert len(lab.installs) == 4
+    assert len(made) == 1
+
+
+def test_a_raspberry_pi_stays_one(lab, monkeypatch):
+    assert not lab.is_pi("agent")
+    monkeypatch.setattr(lab, "system_numpy", lambda: "numpy==1.24.2")
+    lab.prepare_pi()
+    assert lab.is_pi("agent")
+
+
+def test_an_interrupted_raspberry_pi_stays_one(lab, monkeypatch):
+    def interrupted(*arguments, **_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lab, "system_numpy", lambda: "numpy==1.24.2")
+    monkeypatch.setattr(lab, "pip", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lab.prepare_pi()
+    assert lab.is_pi("agent")
+
+
+def test_a_whole_installation_is_not_turned_into_that_of_a_raspberry_pi(lab):
+    lab.prepare()
+    assert not lab.is_pi("pi")
 
 
 def test_what_the_reference_needs_is_installed_once(lab, monkeypatch):
