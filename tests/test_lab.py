@@ -83,6 +83,8 @@ def test_a_raspberry_pi_gets_no_torch_and_keeps_its_numpy(lab, monkeypatch):
     assert needs[-1] == "numpy==1.24.2"
     assert not any("torch" in word for word in needs)
     assert project == ("--no-deps", "-e", ".")
+    lab.PYTHON.parent.mkdir()
+    lab.PYTHON.touch()
     lab.prepare_pi()
     assert len(lab.installs) == 2
     (lab.ROOT / "pyproject.toml").write_text("changed")
