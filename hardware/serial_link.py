@@ -32,7 +32,7 @@ WRITE_WITHIN = 0.2
 #: A device that sends for this long without a pause cannot be followed [s].
 RESYNC_WITHIN = 1.0
 #: Pause that ends what was going on before [s].
-QUIET = 0.05
+QUIET = 0.03
 
 
 class SerialLink:

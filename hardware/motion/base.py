@@ -355,9 +355,8 @@ class Stage(ABC):
                             position_trusted=False,
                         )
                 if time - begun > limit:
-                    raise DeviceTimeout(
-                        f"move to {self._shown(wanted)}", limit, last.state, hint="home()"
-                    )
+                    what = f"move to {self._shown(wanted)}"
+                    raise DeviceTimeout(what, limit, last.state, hint="home()")
 
     def _differ(self, a: Mapping[str, float], b: Mapping[str, float]) -> list[str]:
         """Return the axes of both on which they are further apart than the tolerance."""

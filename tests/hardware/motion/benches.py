@@ -127,8 +127,10 @@ EMULATED = (grbl, apt, newport, point_source)
 ALL = (
     simulated,
     grbl,
-    point_source,
-    *(pytest.param(make, marks=pytest.mark.slow) for make in (apt, newport, firmware)),
+    *(
+        pytest.param(make, marks=pytest.mark.slow)
+        for make in (point_source, apt, newport, firmware)
+    ),
 )
 
 

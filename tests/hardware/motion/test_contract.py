@@ -189,6 +189,7 @@ def test_an_emergency_stop_ends_homing(new):
     with pytest.raises(EmergencyStopped):
         new.stage.home()
     thread.join()
+    new.mend()
     assert not new.stage.homed
     new.stage.clear()
     new.stage.home()

@@ -3,6 +3,7 @@
 import math
 import os
 import threading
+import time
 
 import pytest
 
@@ -20,6 +21,16 @@ class WorkCoordinates(GrblDevice):
 
 class Grblhal(GrblDevice):
     BANNER = "GrblHAL 1.1f ['$' or '$HELP' for help]"
+
+
+class Unlocked(Grblhal):
+    """After a reset it is ready at once, although it lost its position."""
+
+    def brown_out(self):
+        for motor in self.motors:
+            motor.set(0.0)
+        self.state = "Idle"
+        self.say(self.BANNER)
 
 
 @pytest.fixture
@@ -160,6 +171,20 @@ def test_the_limit_of_homing_follows_from_travel_and_seek_rate(device):
     with GrblStage({"x": AXES["x"]}, device.path, slack=1.0) as stage:
         # 1.5 times 200 mm at 100 mm/s, five pull-offs of 0.5 mm at 10 mm/s, twice, and the slack.
         assert stage._homing_time() == pytest.approx(1.0 + 2 * (3.0 + 0.25))
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_banner_alone_costs_the_position(stopped):
+    with Unlocked() as device, GrblStage(AXES, device.path) as stage:
+        stage.home()
+        if stopped:
+            stage.emergency_stop()
+            stage.clear()
+        device.brown_out()
+        time.sleep(0.05)
+        with pytest.raises(DeviceFault, match="reset: the controller restarted"):
+            stage.move_to(x=-0.002)
+        assert not stage.homed
 
 
 @pytest.mark.device
