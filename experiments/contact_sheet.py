@@ -1,4 +1,4 @@
-"""The page of a capture session: what was taken, as small pictures, exposures and clipping.
+"""The page of a capture session: what was taken, as small pictures, exposures and saturation.
 
 Standard library and numpy alone, as it is made where the camera is.
 """
@@ -31,11 +31,11 @@ def write_contact_sheet(session: Session, metrics: Mapping[str, float]) -> Path:
         first.setdefault((frame.step, frame.exposure), frame)
     shown = list(first.values())[:: math.ceil(len(first) / MOST) or 1]
     camera = session.identity["camera"]
-    clipped = sum(frame.clipped > 0 for frame in frames)
+    full = sum(frame.saturated > 0 for frame in frames)
     headline = f"{len(frames)} raw frames in {metrics['steps_done']:.0f} steps"
     lead = (
         f"Plan {session.plan.name} on rig {session.identity['rig']}: {camera['model']} in mode "
-        f"{camera['mode']['name']}. {clipped} frames have clipped pixels; "
+        f"{camera['mode']['name']}. {full} frames have pixels at or near saturation; "
         f"{metrics['settings_unconfirmed']:.0f} have settings that the sensor did not confirm; "
         f"{metrics['frames_lost']:.0f} were lost and taken again; interrupted "
         f"{metrics['resumes']:.0f} times."
@@ -44,7 +44,8 @@ def write_contact_sheet(session: Session, metrics: Mapping[str, float]) -> Path:
         "<h2>Frames</h2><p>The first of each step and exposure, from black to its brightest "
         "pixel by the square root.</p>",
         _pictures(session, shown),
-        "<h2>Exposures</h2><p>Level: brightest colour channel of white minus black.</p>",
+        "<h2>Exposures</h2><p>Level: brightest colour "
+        "channel, of white minus black. Saturated: share of the pixels above 90 % of that.</p>",
         _table(session, first, frames),
     ]
     page = (
@@ -78,7 +79,7 @@ def _pictures(session: Session, shown: Sequence[Recorded]) -> str:
 def _table(
     session: Session, first: Mapping[tuple[str, float], Recorded], frames: Sequence[Recorded]
 ) -> str:
-    heads = ["step", "kind", "position", "light", "exposure", "frames", "level", "clipped"]
+    heads = ["step", "kind", "position", "light", "exposure", "frames", "level", "saturated"]
     rows = []
     for name, exposure in first:
         own = [frame for frame in frames if (frame.step, frame.exposure) == (name, exposure)]
@@ -86,7 +87,7 @@ def _table(
         cells = [
             step.kind, _place(step, session), _light(step), seconds(exposure), f"{len(own)}",
             f"{100 * max(frame.level for frame in own):.1f} %",
-            f"{100 * max(frame.clipped for frame in own):.3g} %",
+            f"{100 * max(frame.saturated for frame in own):.3g} %",
         ]  # fmt: skip
         inner = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
         rows.append(f'<tr><th scope="row">{html.escape(name)}</th>{inner}</tr>')

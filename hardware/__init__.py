@@ -9,6 +9,8 @@ Loads with numpy and pyserial alone; anything else is imported inside the module
 `hardware.modulators`        spatial light modulators and deformable mirrors
 `hardware.rig`               one camera with everything around it
 `hardware.safety`            one stop for all of it
+`hardware.session`           captures that any interruption costs one frame at most
+`hardware.storage`           files that are written whole or not at all
 `hardware.fabrication`       files that makers of masks take
 ===========================  =====================================================================
 """

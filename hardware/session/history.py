@@ -27,8 +27,8 @@ class Recorded:
         Size and hashes of its files.
     level : float
         Brightest colour channel as a share of white minus black; see `searching.level`.
-    clipped : float
-        Share of the pixels at the white level.
+    saturated : float
+        Share of the pixels at or near saturation; see `searching.saturated`.
     confirmed : bool
         Whether the sensor itself reported the settings.
     """
@@ -39,7 +39,7 @@ class Recorded:
     gain: float
     stored: Stored
     level: float
-    clipped: float
+    saturated: float
     confirmed: bool
 
 
@@ -113,7 +113,7 @@ class History:
             stored = Stored(entry["size"], entry["sha256"], entry["sidecar"])
             frame = Recorded(
                 entry["number"], entry["step"], entry["exposure"], entry["gain"], stored,
-                entry["level"], entry["clipped"], entry["confirmed"],
+                entry["level"], entry["saturated"], entry["confirmed"],
             )  # fmt: skip
             if frame.number in self.frames:
                 raise ValueError(f"frame {frame.number} is there twice")

@@ -11,6 +11,7 @@ from hardware.cameras.base import GrantedSettings
 from hardware.errors import HardwareError
 from hardware.frames import RawFrame
 from hardware.rig import Rig
+from hardware.session.searching import NEARLY_FULL
 
 #: Largest change of the signal between the parts of a session, beyond three times its noise.
 SIGNAL_CHANGE = 0.02
@@ -90,7 +91,8 @@ def drift(stored: RawFrame, fresh: tuple[RawFrame, RawFrame]) -> Drift | None:
     one. Which pixels are compared is told by all three alike, so that noise favours none of them.
     """
     before, a, b = (_signal(frame) for frame in (stored, *fresh))
-    whole = np.all([f.mosaic < f.white_level for f in (stored, *fresh)], axis=0)
+    full = NEARLY_FULL * (stored.white_level - max(stored.black_level))
+    whole = np.all([signal < full for signal in (before, a, b)], axis=0)
     mean = (before + a + b) / 3
     bright = whole & (mean > COMPARED * mean[whole].max(initial=0.0))
     total = float(before[bright].sum())

@@ -34,29 +34,30 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries: list[dict[str, Any]] = []  #: events so far
-        self._chain, self._size = _START, 0  # hash and bytes of the sound lines
-        self._stale = True  # whether the file may hold something else than `entries`
-        self._refresh()
+        data = read_bytes(path) if path.exists() else b""
+        self.entries, chain = read_entries(data, str(path))  #: events so far
+        # Hash and bytes of the sound lines. One attribute, as an interrupt may fall between two.
+        self._end = (chain, data.rfind(b"\n") + 1)
 
     def append(self, event: str, **details: object) -> dict[str, Any]:
         """Add one event, and return it when it is on the disk.
+
+        What a call that did not return left behind is overwritten by the next.
 
         Raises
         ------
         ResourceError
             The disk is full, read-only or failing; the event does not count.
         """
-        self._refresh()
+        chain, size = self._end
         entry = {"event": event, **details}
         body = json.dumps(entry, ensure_ascii=True)
-        chain = _chained(self._chain, body)
-        self._stale = True  # until it is known to be there, also when interrupted
+        chain = _chained(chain, body)
         try:
             new = not self.path.exists()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
-                file.truncate(self._size)  # what a cut-short line left behind
+                file.truncate(size)
                 file.write(f'{{"chain": "{chain}", "entry": {body}}}\n'.encode())
                 file.flush()
                 os.fsync(file.fileno())
@@ -69,17 +70,9 @@ class Journal:
                 f"{self.path} could not be written: {reason}; what it holds so far is sound. Make "
                 "room, then continue the session"
             ) from error
-        self._chain, self._size = chain, size
+        self._end = (chain, size)
         self.entries.append(entry)
-        self._stale = False
         return entry
-
-    def _refresh(self) -> None:
-        if self._stale:
-            data = read_bytes(self.path) if self.path.exists() else b""
-            self._size = data.rfind(b"\n") + 1
-            self.entries, self._chain = read_entries(data, str(self.path))
-            self._stale = False
 
 
 def read_entries(data: bytes, name: str) -> tuple[list[dict[str, Any]], str]:

@@ -73,9 +73,8 @@ class AutoExposure:
             rung = math.floor(math.log(exposure / anchor) / math.log(self.ratio) + 1e-6)
             if anchor * self.ratio**rung >= shortest:
                 origin, first = anchor, rung
-        rungs = (origin * self.ratio ** (first + n) for n in range(self.count))
-        # rounded, so that a rung is the same number whichever step reaches it
-        times = [float(f"{rung:.9g}") for rung in rungs]
+        # all from one origin, so that a rung is the same number whichever step reaches it
+        times = [origin * self.ratio ** (first + n) for n in range(self.count)]
         return tuple(time for time in times if time == times[0] or time <= self.longest)
 
 

@@ -25,7 +25,7 @@ from hardware.session.history import History, Recorded
 from hardware.session.identity import drift, identity, refuse_changes, refuse_drift
 from hardware.session.journal import Journal
 from hardware.session.plan import AutoExposure, Found, Plan, Spot, Step
-from hardware.session.searching import ANY_LEVEL, find_exposure, find_spot, level
+from hardware.session.searching import ANY_LEVEL, find_exposure, find_spot, level, saturated
 from hardware.storage import ResourceError, read_json, remove_unfinished, require_space, save_json
 
 SESSION = "session.json"
@@ -193,8 +193,8 @@ class _Part:
                 break
         else:
             return
-        unclipped = [frame for frame in own if not frame.clipped]
-        chosen = max(unclipped or own[:1], key=lambda frame: frame.exposure)
+        within = [frame for frame in own if not frame.saturated]
+        chosen = max(within or own[:1], key=lambda frame: frame.exposure)
         self._go(step)
         region = self.history.found[step.name].region
         self.rig.camera.configure(CaptureSettings(self.mode.name, region, chosen.exposure))
@@ -286,7 +286,7 @@ class _Part:
         self.note(
             "frame", number=number, step=step.name, exposure=frame.asked_exposure,
             gain=frame.asked_gain, **asdict(stored), level=round(level(frame), 5),
-            clipped=frame.clipped, confirmed=frame.confirmed,
+            saturated=round(saturated(frame), 6), confirmed=frame.confirmed,
         )  # fmt: skip
         if self.watch is not None:
             self.watch(self.history.frames[number])

@@ -13,6 +13,8 @@ from hardware.session.plan import AutoExposure, Spot
 BRIGHTEST = 1e-4
 #: But no more than so many of them, as a spot in focus has no more pixels than that.
 FEWEST = 3
+#: Pixels above this share of the range may be full.
+NEARLY_FULL = 0.9
 #: Frames of a search for the exposure.
 MOST_TRIES = 30
 #: Frames of a search come this fast where their exposures allow it [s].
@@ -39,6 +41,15 @@ def level(frame: RawFrame) -> float:
             value = float(np.partition(plane, -rank)[-rank])
             found.append((value - black) / (frame.white_level - black))
     return max(found)
+
+
+def saturated(frame: RawFrame) -> float:
+    """Return the share of pixels above 90 % of the range, at or near saturation.
+
+    Not all sensors fill their range: pixels may be full below the white level.
+    """
+    black = min(frame.black_level)
+    return float(np.mean(frame.mosaic > black + NEARLY_FULL * (frame.white_level - black)))
 
 
 def find_exposure(

@@ -76,7 +76,7 @@ def test_a_dry_run_says_what_it_takes_and_leaves_nothing(lab, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["plan.nearest=2 m"], "nearest = 2 m, farthest = 1 m"),
+        (["plan.nearest=4 m"], "nearest = 4 m, farthest = 3 m"),
         (["plan.settle=1"], "has no unit"),
         (["plan.axis=y"], "the rig has z"),
         (["rig.stages.rail.axes.z.speed=3 mm"], "write a speed, as in '20 mm/s'"),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from hardware.cameras import SensorNoise
 from hardware.clock import SimulatedClock
 from hardware.errors import DeviceFault, HardwareError
 from hardware.session import Session, SessionChanged, run_session
@@ -92,8 +93,17 @@ def test_the_shortest_exposure_of_the_first_step_uses_the_range_unclipped(folder
     session = Session.open(folder)
     first = session.history.found["psf-01"].exposures
     shortest = session.frames(step="psf-01", exposure=first[0])
-    assert all(0.65 < frame.level < 0.9 and not frame.clipped for frame in shortest)
+    assert all(0.65 < frame.level < 0.9 and frame.saturated < 1e-3 for frame in shortest)
     assert first[1] / first[0] == pytest.approx(3.0)
+
+
+def test_pixels_that_are_full_below_the_white_level_are_counted(folder):
+    rig = small_rig()
+    rig.camera.noise = SensorNoise(full_well=7400.0)  # 93 % of the range
+    run_session(folder, PLAN, rig)
+    longest = Session.open(folder).frames(step="psf-01")[-1]
+    assert longest.saturated > 0.01
+    assert Session.open(folder).load(longest).clipped == 0.0
 
 
 def test_regions_carry_their_origin_and_colours(folder):
