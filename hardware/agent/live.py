@@ -145,33 +145,40 @@ def overview(frame: RawFrame, longest: int) -> NDArray[np.uint8]:
     longest : int
         Most pixels along a side.
     """
-    planes = _planes(frame)
     step = step_of(frame, longest) // 2
     black, top = min(frame.black_level), max(1.0, frame.white_level - min(frame.black_level))
     linear = ((np.arange(2**frame.bits) - black) / top).clip(0, 1)
     coded = np.where(linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     table = np.rint(255 * coded).astype(np.uint8)
-    shown = [table[_brightest(plane, step).clip(0, 2**frame.bits - 1)] for plane, _ in planes]
+    shown = [table[part.clip(0, 2**frame.bits - 1)] for part in _brightest(frame, step)]
     if not frame.cfa:
         return np.repeat(np.maximum.reduce(shown)[..., None], 3, axis=2)
     picture = np.zeros((*shown[0].shape, 3), np.uint8)
-    for values, (_, colour) in zip(shown, planes, strict=True):
+    for values, colour in zip(shown, frame.cfa, strict=True):
         layer = picture[..., "RGB".index(colour)]
         np.maximum(layer, values, out=layer)
     return picture
 
 
-def _brightest(plane: NDArray[np.uint16], step: int) -> NDArray[np.uint16]:
-    """Return the highest value of each block of `step` x `step`, of those cut by the edge too."""
-    rows, columns = (np.arange(0, size, step) for size in plane.shape)
-    return np.asarray(np.maximum.reduceat(np.maximum.reduceat(plane, rows, 0), columns, 1))
+def _brightest(frame: RawFrame, step: int) -> list[NDArray[np.uint16]]:
+    """Return of each plane the highest value in blocks of `step` x `step`, cut ones too."""
+    mosaic, found = _even(frame), []
+    rows, columns = (np.arange(0, size // 2, step) for size in mosaic.shape)
+    for i in (0, 1):  # whole rows first: they lie together in memory
+        tall = np.maximum.reduceat(mosaic[i::2], rows, axis=0)
+        found += [np.maximum.reduceat(tall[:, j::2], columns, axis=1) for j in (0, 1)]
+    return found
+
+
+def _even(frame: RawFrame) -> NDArray[np.uint16]:
+    """Return the mosaic without an odd last row or column."""
+    height, width = frame.shape
+    return frame.mosaic[: max(2, height - height % 2), : max(2, width - width % 2)]
 
 
 def _planes(frame: RawFrame) -> list[tuple[NDArray[np.uint16], str]]:
     """Return the four planes of the 2 x 2 block, of one shape, with their colours."""
-    height, width = frame.shape
-    even = frame.mosaic[: max(2, height - height % 2), : max(2, width - width % 2)]
-    cfa = frame.cfa or "YYYY"
+    even, cfa = _even(frame), frame.cfa or "YYYY"
     return [(even[i::2, j::2], cfa[2 * i + j]) for i in (0, 1) for j in (0, 1)]
 
 
