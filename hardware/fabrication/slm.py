@@ -18,34 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.errors import HardwareError
-from hardware.fabrication.columns import check_monotone, read_columns
 from hardware.fabrication.design import HeightMap, Map, MaskDesign
 from hardware.fabrication.raster import ENDINGS, Grey, read_image, write_image
 from hardware.fabrication.resampling import nearest
 from hardware.fabrication.target import Estimate, Plain, Target, Written
-
-_TURN = 2 * math.pi
-
-
-@dataclass(frozen=True)
-class _Response:
-    """Greys of a panel and their phases, rising and within one turn [rad]."""
-
-    greys: NDArray[np.int64]
-    phases: Map
-
-    @property
-    def gap(self) -> float:
-        """Largest distance of neighbouring phases around the circle [rad]."""
-        around = self.phases[0] + _TURN - self.phases[-1]
-        return float(max(np.diff(self.phases).max(initial=0.0), around))
-
-    def nearest(self, phase: Map) -> NDArray[np.int64]:
-        """Places (H, W) in the table of the phases nearest to `phase`, around the circle."""
-        wrapped = np.mod(phase - self.phases[0], _TURN) + self.phases[0]
-        following = np.append(self.phases[1:], self.phases[0] + _TURN)
-        place = np.searchsorted((self.phases + following) / 2, wrapped) % len(self.phases)
-        return np.asarray(place, np.int64)
+from hardware.modulators.correction import read_correction
+from hardware.modulators.response import TURN, Response, proportional, read_response
 
 
 @dataclass(frozen=True)
@@ -135,7 +113,7 @@ class Slm(Target):
         return self._surface(response.phases[places], turn)
 
     def step(self, design: MaskDesign) -> float:
-        return self._response().gap / _TURN * self._turn_height(design)
+        return self._response().gap / TURN * self._turn_height(design)
 
     def estimate(self, design: MaskDesign) -> Estimate:
         pixels = self.rows * self.columns
@@ -191,7 +169,7 @@ class Slm(Target):
 
     def _surface(self, phase: Map, turn: float) -> HeightMap:
         """Heights (rows, columns) within one turn that a shown phase stands for."""
-        return HeightMap(np.mod(phase - self._correction(), _TURN) / _TURN * turn, self.pixel_pitch)
+        return HeightMap(np.mod(phase - self._correction(), TURN) / TURN * turn, self.pixel_pitch)
 
     def _turn_height(self, design: MaskDesign) -> float:
         """Height that becomes a phase of one turn [m]."""
@@ -199,7 +177,7 @@ class Slm(Target):
             return design.turn_height
         return self.wavelength / ((self.index or design.index) - 1)
 
-    def _places(self, design: MaskDesign, response: _Response) -> NDArray[np.int64]:
+    def _places(self, design: MaskDesign, response: Response) -> NDArray[np.int64]:
         """Places (rows, columns) in the response that show the design."""
         shape = (self.rows, self.columns)
         size = min(shape) * self.pixel_pitch
@@ -214,7 +192,7 @@ class Slm(Target):
         if remark and self.resample == "refuse":
             raise ValueError(f"resample = 'refuse': {remark}; use a cell of the panel's pitch")
         shown = nearest(design, shape, self.pixel_pitch, 0.0)
-        phase = shown.height / self._turn_height(design) * _TURN
+        phase = shown.height / self._turn_height(design) * TURN
         return response.nearest(phase + self._correction())
 
     def _resampled(self, design: MaskDesign) -> str:
@@ -234,29 +212,14 @@ class Slm(Target):
     def _panel(self) -> tuple[int, int]:
         return self.rows, self.columns
 
-    def _response(self) -> _Response:
+    def _response(self) -> Response:
         if self.lut is None:
-            turn = self.turn_grey or 2**self.bits
-            greys = np.arange(min(turn, 2**self.bits))
-            return _Response(greys, greys * (_TURN / turn))
-        grey, phase = read_columns(self.lut, ("grey", "phase_rad"))
-        check_monotone(self.lut, "grey", grey, rising=True)
-        check_monotone(self.lut, "phase_rad", phase)
-        if grey[0] < 0 or grey[-1] > 2**self.bits - 1:
-            raise HardwareError(
-                f"{self.lut}: greys of {grey[0]:g} to {grey[-1]:g}; {self.bits} bits hold 0 to "
-                f"{2**self.bits - 1}"
-            )
-        greys = np.arange(math.ceil(grey[0]), math.floor(grey[-1]) + 1)
-        phases = np.interp(greys, grey, phase)
-        if phases[-1] < phases[0]:
-            greys, phases = greys[::-1], phases[::-1]
-        within = phases < phases[0] + _TURN * (1 - 1e-12)
-        response = _Response(greys[within], phases[within])
+            return proportional(self.bits, self.turn_grey).first_turn()
+        response = read_response(self.lut, self.bits).first_turn()
         if response.gap > math.pi:
             raise HardwareError(
-                f"{self.lut}: the panel makes {phases[-1] - phases[0]:.3g} rad, half of a turn "
-                f"({_TURN:.3g} rad) or less; use a shorter wavelength or the other video setting"
+                f"{self.lut}: the panel makes {response.range:.3g} rad, half of a turn "
+                f"({TURN:.3g} rad) or less; use a shorter wavelength or the other video setting"
             )
         return response
 
@@ -264,14 +227,5 @@ class Slm(Target):
         """Phase (rows, columns) that is added [rad]."""
         if self.correction is None:
             return 0.0
-        path = Path(self.correction)
-        try:
-            grey, bits = read_image(path, 8)[0], 8
-        except HardwareError:
-            grey, bits = read_image(path, 16)[0], 16
-        if grey.shape != self._panel():
-            raise HardwareError(
-                f"{path}: {grey.shape} pixels (rows, columns), the panel has {self._panel()}"
-            )
-        scale = _TURN / (self.correction_turn_grey or 2**bits)
-        return np.asarray(grey * scale, np.float64)
+        turn = self.correction_turn_grey
+        return read_correction(self.correction, self._panel(), self.wavelength, turn).phase
