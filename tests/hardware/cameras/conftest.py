@@ -14,6 +14,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from hardware.agent import open_remote
 from hardware.cameras import (
     Camera,
     CaptureSettings,
@@ -26,6 +27,7 @@ from hardware.frames import Roi
 from hardware.rig import Rig
 from hardware.session import Plan, Step, run_session
 from tests import standin
+from tests.hardware.agent.bench import TOKEN, serving
 
 SENSOR = standin.small(standin.IMX477)
 SHAPE = SENSOR.size[::-1]
@@ -97,8 +99,20 @@ def raspberry_pi(pipeline) -> Callable[[Light], AbstractContextManager[Camera]]:
     return opened
 
 
+@contextmanager
+def remote(light: Light) -> Iterator[Camera]:
+    """The simulated one behind an agent."""
+    with (
+        simulated(light) as camera,
+        serving(Rig(camera)) as server,
+        open_remote(server.url, TOKEN) as rig,
+    ):
+        yield rig.camera
+
+
 CASES = [
     Case("simulated", simulated),
+    Case("remote", remote),
     Case("replay", replay, live=False),
     Case("pi-vc4", raspberry_pi(standin.VC4), marks=standin.marks),
     Case("pi-pisp", raspberry_pi(standin.PISP), marks=standin.marks),
