@@ -26,7 +26,14 @@ from hardware.session.identity import drift, identity, refuse_changes, refuse_dr
 from hardware.session.journal import Journal
 from hardware.session.plan import AutoExposure, Found, Plan, Spot, Step
 from hardware.session.searching import ANY_LEVEL, find_exposure, find_spot, level, saturated
-from hardware.storage import ResourceError, read_json, remove_unfinished, require_space, save_json
+from hardware.storage import (
+    ResourceError,
+    read_json,
+    remove_unfinished,
+    require_space,
+    save_json,
+    sync_folder,
+)
 
 SESSION = "session.json"
 JOURNAL = "journal.jsonl"
@@ -144,6 +151,8 @@ class _Part:
         if not path.exists():
             begun = self.rig.clock.utc().isoformat(timespec="seconds")
             save_json(path, {"format": 1, "begun": begun, **now, "about": dict(about)})
+            (self.folder / FRAMES).mkdir(exist_ok=True)
+            sync_folder(self.folder)
         self.note(
             "resume" if again else "begin",
             driver=self.rig.camera.info.driver,
