@@ -5,8 +5,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
+from hardware.agent import open_remote
+from hardware.cameras import SimulatedCamera
 from hardware.motion import (
     AptScale,
     AptStage,
@@ -17,8 +20,10 @@ from hardware.motion import (
     SimulatedStage,
     Stage,
 )
+from hardware.rig import Rig
 from hardware.safety import STOP_WITHIN
 from tests.hardware import simavr
+from tests.hardware.agent.bench import TOKEN, serving
 from tests.hardware.devices import AptDevice, GrblDevice, NewportDevice, PointSourceDevice
 from tests.hardware.devices.apt import COUNTS, VELOCITY
 
@@ -41,6 +46,11 @@ class Bench:
     def at(self, share: float) -> float:
         axis = self.stage.axes["x"]
         return axis.low + share * axis.span
+
+    @property
+    def keeper(self) -> Stage:
+        """The stage that keeps the rules."""
+        return self.stage
 
     def was_stopped(self, since: float) -> bool:
         """Whether the device got a stop in time after `since`; True where it keeps no log."""
@@ -78,6 +88,20 @@ class Bench:
             self.stage.home()
 
 
+class RemoteBench(Bench):
+    """Its device is the stage behind the agent, which keeps the rules."""
+
+    @property
+    def keeper(self) -> Stage:
+        return self.device
+
+    def delay(self) -> None:
+        self.device.axes = axes(speed=SPEED / DELAY)
+
+    def mend(self) -> None:
+        self.device.axes = axes()
+
+
 def axes(low: float = 0.0, **changes: Any) -> dict[str, Axis]:
     return {"x": Axis(low, low + SPAN, **{"speed": SPEED, "tolerance": 20e-6, **changes})}
 
@@ -86,6 +110,15 @@ def simulated(stack, slack):
     stage = SimulatedStage(axes(), slack=slack)
     stage._from = stage._to = {"x": 0.75 * SPAN}  # so that homing takes time
     return Bench(stage, None, None)
+
+
+def remote(stack, slack):
+    """The simulated one behind an agent."""
+    far = simulated(stack, slack).stage
+    camera = SimulatedCamera(lambda roi: np.zeros((roi.height, roi.width)))
+    server = stack.enter_context(serving(Rig(camera, {"table": far})))
+    rig = stack.enter_context(open_remote(server.url, TOKEN))
+    return RemoteBench(rig.stages["table"], far, None)
 
 
 def grbl(stack, slack):
@@ -123,14 +156,13 @@ def firmware(stack, slack):
     return Bench(stage, board, None)
 
 
-EMULATED = (grbl, apt, newport, point_source)
+SLOW = tuple(pytest.param(make, marks=pytest.mark.slow) for make in (apt, newport))
+EMULATED = (grbl, point_source, *SLOW)
 ALL = (
     simulated,
     grbl,
-    *(
-        pytest.param(make, marks=pytest.mark.slow)
-        for make in (point_source, apt, newport, firmware)
-    ),
+    *(pytest.param(make, marks=pytest.mark.slow) for make in (point_source, firmware)),
+    *SLOW,
 )
 
 

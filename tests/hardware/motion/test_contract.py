@@ -242,11 +242,11 @@ def test_backlash_is_taken_up_from_below(homed, monkeypatch):
     backlash = 1e-3
     homed.stage.move_to(x=homed.at(0.1))
     seen = []
-    start = homed.stage._start
+    start = homed.keeper._start
     axis = replace(homed.stage.axes["x"], backlash=backlash)
-    monkeypatch.setattr(homed.stage, "axes", {"x": axis})
+    monkeypatch.setattr(homed.keeper, "axes", {"x": axis})
     monkeypatch.setattr(
-        homed.stage, "_start", lambda target: (seen.append(target["x"]), start(target))
+        homed.keeper, "_start", lambda target: (seen.append(target["x"]), start(target))
     )
     homed.stage.move_to(x=homed.at(0.5))  # from below: straight
     homed.stage.move_to(x=homed.at(0.3))
