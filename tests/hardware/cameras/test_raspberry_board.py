@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -32,14 +33,21 @@ def board(tmp_path):
     return board
 
 
-@pytest.fixture
-def owner(board):
-    """Process that locks a media device, as libcamera does."""
-    arguments = [sys.executable, "-c", LOCK, str(board.root / "dev/media0")]
+@contextmanager
+def locking(path):
+    """Run a process that locks the file `path`."""
+    arguments = [sys.executable, "-c", LOCK, str(path)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"locked\n"
         yield process
         process.stdin.close()
+
+
+@pytest.fixture
+def owner(board):
+    """Process that locks a media device, as libcamera does."""
+    with locking(board.root / "dev/media0") as process:
+        yield process
 
 
 @pytest.mark.parametrize(
@@ -62,7 +70,9 @@ def test_the_process_that_locks_a_camera_is_named(board, owner):
 
 
 def test_nobody_is_named_when_nobody_locks_it(board):
-    assert board.camera_owner() == ""
+    board.write("other", "")
+    with locking(board.root / "other"):
+        assert board.camera_owner() == ""
     assert RaspberryBoard(board.root / "nowhere").camera_owner() == ""
 
 

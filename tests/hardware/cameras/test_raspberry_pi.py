@@ -29,7 +29,7 @@ SIX = [0.001, 0.002, 0.004, 0.006, 0.009, 0.013]  # [s]
 @contextmanager
 def opened(sensor=SMALL, pipeline=standin.VC4, settings=None, scene=1e5, board=None, **options):
     """Yield our camera, configured, and the stand-in's that it runs on."""
-    plug = {name: options.pop(name) for name in ("speed", "rotation") if name in options}
+    plug = {"speed": options.pop("speed", 3.0), "rotation": options.pop("rotation", 0)}
     light = scene if callable(scene) else lambda state: scene
     standing = standin.Board(sensor, pipeline, scene=light, **plug)
     board = board or RaspberryBoard()
@@ -99,7 +99,7 @@ def test_a_full_frame_of_each_format_shows_its_pixels_where_they_are(sensor, mod
 
 @pytest.mark.parametrize("pipeline", [standin.VC4, standin.PISP], ids=lambda p: p.name)
 def test_colours_come_from_the_granted_format_of_a_board_mounted_upside_down(pipeline):
-    with opened(pipeline=pipeline, rotation=180, speed=4.0) as (camera, _):
+    with opened(pipeline=pipeline, rotation=180) as (camera, _):
         assert camera.granted.mode.cfa == camera.capture(0.005).cfa == "BGGR"
         assert camera.modes[0].cfa == "RGGB"
 
@@ -123,7 +123,7 @@ def test_black_levels_go_to_the_places_of_their_colours(cfa, expected):
 
 def test_a_mono_sensor_is_not_asked_for_colours():
     sensor = standin.small(standin.IMX296_MONO, 8)
-    with opened(sensor, speed=4.0) as (camera, _):
+    with opened(sensor) as (camera, _):
         taken = camera.capture(0.005, 4.0)
     assert (taken.cfa, taken.bits, taken.black_level) == ("", 10, (60.0,) * 4)
     assert taken.gain == pytest.approx(4.0, rel=0.01)  # steps of 0.1 dB
@@ -152,9 +152,14 @@ def test_rows_or_frames_too_short_for_the_pixels_are_refused(monkeypatch, wrong)
 # Settings
 
 
-def test_nothing_is_left_to_the_camera():
-    with opened() as (camera, _):
+def test_nothing_is_left_to_the_camera(monkeypatch):
+    sent, slow = {}, CaptureSettings(max_exposure=0.04)
+    with opened(settings=slow) as (camera, _):
+        picam = camera._camera
+        real = picam.set_controls
+        monkeypatch.setattr(picam, "set_controls", lambda some: (sent.update(some), real(some)))
         told = camera.capture(0.005).metadata
+    assert (sent["AeEnable"], sent["AwbEnable"], sent["NoiseReductionMode"]) == (False, False, 0)
     assert told["colour_gains"] == [1.0, 1.0]
     assert told["ae_state"] == 0
     assert told["frame_duration"] == pytest.approx(camera.granted.frame_duration * 1e6, rel=0.01)
@@ -176,7 +181,7 @@ def test_what_is_kept_of_a_frame():
 @pytest.mark.parametrize(("buffers", "most"), [(2, 11), (3, 12), (4, 13)])
 def test_a_bracket_of_six_needs_six_frames_and_the_delay(buffers, most):
     """The delay: requests queued before, and 3 frames of the sensor (14 allow for a late one)."""
-    with opened(buffers=buffers) as (camera, device):
+    with opened(buffers=buffers, speed=1.0) as (camera, device):
         camera.capture(0.003)
         before = device.records[-1].number
         taken = list(camera.bracket(SIX))
@@ -198,22 +203,23 @@ def test_the_exposures_told_are_the_true_ones():
 def test_a_long_exposure_begins_with_the_sensor_and_wastes_no_frame(monkeypatch, limit):
     monkeypatch.setattr(raspberry_pi, "_LONG", limit)
     long = [1.2 * limit, 1.5 * limit]
-    with opened(settings=CaptureSettings(max_exposure=2 * limit)) as (camera, device):
+    settings = CaptureSettings(max_exposure=2 * limit)
+    with opened(settings=settings, speed=1.0) as (camera, device):
         camera.capture(0.004)
         assert device.records[-1].frame_duration < limit  # the quick ones do not wait for it
-        taken = list(camera.bracket(long, repeats=2))
+        taken = [*camera.bracket(long, repeats=2), camera.capture(long[1], 2.0)]
         numbers = {record.timestamp_ns: record.number for record in device.records}
         quick = camera.capture(0.005)
     assert [frame.exposure for frame in taken] == pytest.approx(
-        [long[0], long[0], long[1], long[1]], rel=0.001
+        [long[0], long[0], long[1], long[1], long[1]], rel=0.001
     )
     # Frames are counted from each start; the first one is marked as not to be used.
-    assert [numbers[frame.timestamp] for frame in taken] == [1, 2, 1, 2]
+    assert [numbers[frame.timestamp] for frame in taken] == [1, 2, 1, 2, 1]
     assert quick.metadata["frame_duration"] < limit * 1e6
 
 
 def test_exposures_of_another_mode_are_in_its_own_steps():
-    with opened(speed=4.0) as (camera, _):
+    with opened() as (camera, _):
         for mode in camera.modes:
             camera.configure(CaptureSettings(mode=mode.name, max_exposure=0.004))
             taken = camera.capture(0.001)
@@ -242,7 +248,7 @@ def at_frame(exposure, what, **options):
 def test_lost_frames_are_counted_where_they_are_missing():
     # Frames of 80 ms: a thread that comes late by a few is still within its own frame.
     slow = CaptureSettings(max_exposure=0.08)
-    with at_frame(0.006, lambda faults: faults.drop(3), settings=slow) as camera:
+    with at_frame(0.006, lambda faults: faults.drop(3), settings=slow, speed=1.0) as camera:
         taken = list(camera.bracket(SIX))
     assert sorted(frame.asked_exposure for frame in taken) == SIX
     lost = [frame.metadata["frames_lost"] for frame in taken]
@@ -294,7 +300,8 @@ def test_a_cable_that_falls_out_ends_in_a_timeout_and_the_camera_can_be_closed()
 
 
 def test_a_camera_that_falls_silent_is_opened_again_and_goes_on(monkeypatch):
-    with opened(patience=0.3, settings=CaptureSettings(roi=Roi(2, 4, 60, 80))) as (camera, device):
+    part = CaptureSettings(roi=Roi(2, 4, 60, 80))
+    with opened(patience=0.3, retakes=0, settings=part) as (camera, device):
 
         def plug_in(index, board):
             device.faults.cable_out = False
@@ -336,7 +343,7 @@ def test_a_request_is_released_whatever_happens_to_it(monkeypatch):
 
 
 def test_a_bracket_that_another_capture_overtook_says_so():
-    with opened(speed=4.0) as (camera, _):
+    with opened() as (camera, _):
         first = camera.bracket(SIX)
         next(first)
         camera.capture(0.003)
