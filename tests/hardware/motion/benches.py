@@ -160,6 +160,7 @@ SLOW = tuple(pytest.param(make, marks=pytest.mark.slow) for make in (apt, newpor
 EMULATED = (grbl, point_source, *SLOW)
 ALL = (
     simulated,
+    remote,
     grbl,
     *(pytest.param(make, marks=pytest.mark.slow) for make in (point_source, firmware)),
     *SLOW,
