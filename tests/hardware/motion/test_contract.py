@@ -180,11 +180,11 @@ def test_an_emergency_stop_ends_homing(new):
     new.delay()
 
     def stop():
-        while new.stage._motion != "home":
+        while new.keeper._motion != "home":
             time.sleep(0.001)
         new.stage.emergency_stop()
 
-    thread = threading.Thread(target=stop)
+    thread = threading.Thread(target=stop, daemon=True)
     thread.start()
     with pytest.raises(EmergencyStopped):
         new.stage.home()
