@@ -1,12 +1,16 @@
 """Set-up shared by all tests: one thread, so that times and results do not depend on the load."""
 
+import importlib.util
+
 import pytest
-import torch
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    torch.set_num_threads(1)
+    if importlib.util.find_spec("torch"):  # a Raspberry Pi has none, and tests its hardware alone
+        import torch
+
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

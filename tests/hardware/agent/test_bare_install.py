@@ -1,5 +1,6 @@
 """A Raspberry Pi's installation, made for real: old numpy, no torch, and the agent at work."""
 
+import importlib.util
 import os
 import re
 import signal
@@ -36,7 +37,12 @@ def python(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bare") / "venv"
     venv.create(folder, with_pip=True)
     program = folder / "bin/python"
-    needs = SourceFileLoader("lab_starter", str(ROOT / "lab")).load_module().PI_NEEDS
+    loader = SourceFileLoader("lab_starter", str(ROOT / "lab"))
+    starter = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("lab_starter", loader)
+    )
+    loader.exec_module(starter)
+    needs = starter.PI_NEEDS
     pip = [program, "-m", "pip", "install", "--quiet", "--retries=1"]
     done = subprocess.run([*pip, "numpy==1.24.4", *needs], capture_output=True, check=False)
     if done.returncode:
