@@ -127,6 +127,8 @@ class Step:
         Analogue gain.
     region : Roi, Spot, "full" or "before"
         Part of the frame to keep; "before" covers the regions of the steps before it.
+    distance : float or None
+        From the camera to what is seen, as far as it is known [m].
     """
 
     name: str
@@ -137,6 +139,7 @@ class Step:
     light: Mapping[str, float] = field(default_factory=dict)
     gain: float = 1.0
     region: Region = "full"
+    distance: float | None = None
 
     def __post_init__(self) -> None:
         where = f"step {self.name!r:.60}"
@@ -158,6 +161,8 @@ class Step:
             raise ValueError(f"{where}: position = {dict(self.position)}: numbers are needed")
         if not all(0 <= level <= 1 for level in self.light.values()):
             raise ValueError(f"{where}: light = {dict(self.light)}: levels are 0 to 1")
+        if self.distance is not None and not 0 < self.distance < 1e6:
+            raise ValueError(f"{where}: distance = {self.distance:g} m, expected above 0")
         if self.kind == "dark" and any(self.light.values()):
             raise ValueError(f"{where} is dark, but light = {dict(self.light)}: remove it")
         if self.kind == "dark" and isinstance(self.exposures, AutoExposure):
@@ -270,6 +275,7 @@ def _step_to_json(step: Step) -> dict[str, Any]:
         "light": dict(step.light),
         "gain": step.gain,
         "region": region,
+        "distance": step.distance,
     }
 
 

@@ -25,13 +25,17 @@ def psf_stack(
     exposure_times: Sequence[float] | None = None,
     auto: AutoExposure | None = None,
     repeats: int = 8,
+    flat_light: Mapping[str, float] | None = None,
+    flat_repeats: int = 32,
     dark_repeats: int = 32,
-    size: tuple[int, int] | None = (256, 256),
+    size: tuple[int, int] | None = (512, 512),
     gain: float = 1.0,
     settle: float = 0.5,
     mode: str = "",
 ) -> Plan:
-    """Return a stack of PSFs at distances uniform in their reciprocal, with darks.
+    """Return a stack of PSFs at distances uniform in their reciprocal, with flats and darks.
+
+    The flats cover the regions of the PSFs: they tell the gain and the response of these pixels.
 
     Parameters
     ----------
@@ -51,8 +55,10 @@ def psf_stack(
         Exposures [s], by default those found by `auto`.
     auto : AutoExposure, optional
         How exposures are found, by default six from the brightest unclipped one up.
-    repeats, dark_repeats : int
-        Frames per exposure.
+    flat_light : mapping of str to float, optional
+        Levels of the channels for the flats, by default "panel" at 1.
+    repeats, flat_repeats, dark_repeats : int
+        Frames per exposure; no flats if `flat_repeats` is 0.
     size : tuple of int or None
         Region (H, W) around the spot [pixels]; None keeps whole frames.
     gain : float
@@ -82,7 +88,13 @@ def psf_stack(
                 light={"point": 1.0} if light is None else light,
                 gain=gain,
                 region=region,
+                distance=distance,
             )
+        )
+    if flat_repeats:
+        light = {"panel": 1.0} if flat_light is None else flat_light
+        steps.append(
+            Step("flat", "flat", FLAT, flat_repeats, light=light, gain=gain, region="before")
         )
     return Plan("psf_stack", (*steps, _darks(dark_repeats, gain)), mode, settle)
 

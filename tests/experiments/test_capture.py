@@ -59,7 +59,7 @@ def test_a_run_is_a_whole_session(lab):
     frames = len(session.frames())
     assert metrics.pop("seconds") == pytest.approx(session.history.seconds)
     assert metrics == {
-        "steps_planned": 3, "steps_done": 3, "frames": frames, "frames_lost": 0, "resumes": 0,
+        "steps_planned": 4, "steps_done": 4, "frames": frames, "frames_lost": 0, "resumes": 0,
         "bytes": sum(path.stat().st_size for path in (folder / "frames").iterdir()),
         "settings_unconfirmed": 0,
     }  # fmt: skip

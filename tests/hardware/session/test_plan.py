@@ -152,3 +152,21 @@ def test_darks_take_every_exposure_over_every_region_before_them():
     dark = plan.steps[-1]
     assert plan.exposures_of(dark, found) == (1e-3, 3e-3, 9e-3)
     assert plan.region_of(dark, found, MODE) == Roi(10, 16, 36, 52)
+
+
+def test_a_stack_says_at_which_distances_it_was_taken():
+    plan = psf_stack("z", 0.5, 2.0, depths=4, zero_distance=0.4, direction=-1)
+    found = [(step.distance, step.position["z"]) for step in plan.steps if step.kind == "psf"]
+    for distance, reading in found:
+        assert reading == pytest.approx(-(distance - 0.4))
+    reciprocal = [1 / distance for distance, _ in found]
+    assert reciprocal == pytest.approx([2.0, 1.5, 1.0, 0.5])
+
+
+def test_a_stack_has_flats_of_the_pixels_of_its_spots_unless_there_is_no_panel():
+    kinds = [step.kind for step in psf_stack("z", 0.5, 2.0, depths=2).steps]
+    assert kinds == ["psf", "psf", "flat", "dark"]
+    flat = psf_stack("z", 0.5, 2.0, depths=2).steps[2]
+    assert (flat.region, flat.light, flat.repeats) == ("before", {"panel": 1.0}, 32)
+    without = psf_stack("z", 0.5, 2.0, depths=2, flat_repeats=0)
+    assert [step.kind for step in without.steps] == ["psf", "psf", "dark"]

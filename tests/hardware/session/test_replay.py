@@ -74,5 +74,5 @@ def test_a_region_that_was_not_kept_is_refused_with_those_that_were(tmp_path):
 
 
 def test_a_step_that_is_not_there_is_refused(recorded):
-    with pytest.raises(ValueError, match=r"step = 'flat': there are psf-01"):
-        ReplayCamera(recorded, step="flat")
+    with pytest.raises(ValueError, match=r"step = 'flatness': there are psf-01"):
+        ReplayCamera(recorded, step="flatness")
