@@ -87,7 +87,8 @@ class Display:
         self._pattern: Pattern | None = None
         self._report: Report | None = None
         self._page = ""  # the page in charge
-        self._connections = 0  # that it has open
+        self._line: object = None  # the connection on which it asked last, None if that ended
+        self._former: set[str] = set()  # pages that were in charge before
         self._deed = ""  # what it did last
         self.closed = False  #: nothing more will come
 
@@ -124,7 +125,7 @@ class Display:
             end = time.monotonic() + timeout
             while self._report is None:
                 if self._left:
-                    if not self._changed.wait_for(lambda: not self._left, RELOAD):
+                    if not self._changed.wait_for(lambda: not self._left, min(RELOAD, timeout)):
                         raise DeviceDisconnected(
                             f"{what}: the page was closed, or its browser ended",
                             hint="open the page again, full screen on the panel",
@@ -139,7 +140,7 @@ class Display:
     @property
     def watched(self) -> bool:
         """Whether a page is there."""
-        return self._connections > 0
+        return self._line is not None
 
     def close(self) -> None:
         """Send waiting pages home."""
@@ -149,32 +150,42 @@ class Display:
 
     # What a page does
 
-    def enter(self, page: str) -> None:
-        """Put a page in charge; the one before is refused from now on."""
+    def enter(self, page: str, line: object) -> bool:
+        """Put a page in charge, which is refused once another one took over."""
         with self._changed:
-            if page != self._page:
-                self._page, self._connections = page, 0
-            self._deed = "the page was opened"
+            if page in self._former:
+                return False
+            if self._page and page != self._page:
+                self._former.add(self._page)
+            self._page, self._line, self._deed = page, line, "the page was opened"
             self._changed.notify_all()
+            return True
 
     def in_charge(self, page: str) -> bool:
         """Return whether this page shows."""
         return page == self._page
 
-    def connect(self, page: str) -> None:
-        """Count a connection of a page."""
-        self._count(page, 1)
-
-    def disconnect(self, page: str) -> None:
-        """Count a connection of a page that ended."""
-        self._count(page, -1)
-
-    def next(self, after: int, timeout: float) -> Pattern | None:
-        """Return the picture to show if it is not number `after`; wait for one up to a time [s]."""
+    def ended(self, line: object) -> None:
+        """Learn that a connection ended; those kept open for later are no sign of life."""
         with self._changed:
+            if line is self._line:
+                self._line = None
+                self._changed.notify_all()
+
+    def next(self, page: str, line: object, after: int, timeout: float) -> Pattern | None:
+        """Return the picture to show if it is not number `after`, or None.
+
+        It is waited for up to a time [s], as long as the page is in charge.
+        """
+        with self._changed:
+            if page == self._page and line is not self._line:
+                self._line = line
+                self._changed.notify_all()
             self._deed = f"the page waits for what follows picture {after}"
-            self._changed.wait_for(lambda: self.closed or self._due(after), timeout)
-            if self.closed or self._pattern is None or not self._due(after):
+            self._changed.wait_for(
+                lambda: self.closed or page != self._page or self._due(after), timeout
+            )
+            if self.closed or page != self._page or self._pattern is None or not self._due(after):
                 return None
             self._deed = f"the page took picture {self._pattern.number}"
             return self._pattern
@@ -193,13 +204,7 @@ class Display:
 
     @property
     def _left(self) -> bool:
-        return bool(self._page) and self._connections <= 0
+        return bool(self._page) and self._line is None
 
     def _due(self, after: int) -> bool:
         return self._pattern is not None and self._pattern.number != after
-
-    def _count(self, page: str, change: int) -> None:
-        with self._changed:
-            if page == self._page:
-                self._connections += change
-                self._changed.notify_all()

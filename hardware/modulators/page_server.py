@@ -60,6 +60,11 @@ class _Refused(Exception):
         self.status = status
 
 
+class _Taken(_Refused):
+    def __init__(self) -> None:
+        super().__init__(HTTPStatus.CONFLICT, "another page was opened after this one")
+
+
 class PageServer(ThreadingHTTPServer):
     """Serves a display in threads of its own, until `close`.
 
@@ -83,6 +88,7 @@ class PageServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(
         self, display: Display, shape: tuple[int, int], host: str, port: int, token: str
@@ -119,7 +125,7 @@ class PageServer(ThreadingHTTPServer):
             return True
         machine = socket.gethostname().lower()
         return not is_loopback(self.host) and (
-            _is_address(name) or name in (machine, f"{machine}.local")
+            _address(name) is not None or name in (machine, f"{machine}.local")
         )
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -158,12 +164,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.page = ""  # whose connection it is
         self.reader = Reader(self.connection)
         self.rfile = cast(Any, self.reader)
 
     def finish(self) -> None:
-        self.server.display.disconnect(self.page)
+        self.server.display.ended(self)
         with suppress(OSError):  # it may be gone
             super().finish()
 
@@ -174,7 +179,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.reader.begin_head()
             self.raw_requestline = self.reader.readline()
             if self.raw_requestline.strip() and self.parse_request():
-                self.connection.settimeout(SEND_WITHIN)
                 self._answer()
         except (OSError, http.client.HTTPException) as error:
             log.debug("a connection of a page ended: %s", error)
@@ -193,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
             if (self.command, path) == ("GET", "/panel"):
                 self._enter(asked)
             elif not self.server.display.in_charge(self._name(asked)):
-                raise _Refused(HTTPStatus.CONFLICT, "another page was opened after this one")
+                raise _Taken
             elif (self.command, path) == ("GET", "/next"):
                 self._next(asked)
             elif (self.command, path) == ("POST", "/shown"):
@@ -205,26 +209,28 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(refused.status, str(refused).encode(), "text/plain; charset=utf-8")
 
     def _enter(self, asked: dict[str, list[str]]) -> None:
-        self.server.display.enter(self._name(asked))
-        self._belong(asked)
+        if not self.server.display.enter(self._name(asked), self):
+            raise _Taken
         rows, columns = self.server.shape
         content = json.dumps({"columns": columns, "rows": rows}).encode()
         self._send(HTTPStatus.OK, content, "application/json")
 
     def _next(self, asked: dict[str, list[str]]) -> None:
-        self._belong(asked)
+        page = self._name(asked)
         after = asked.get("after", [""])[0]
         if not _NUMBER.fullmatch(after):
             raise _Refused(HTTPStatus.BAD_REQUEST, "after: a whole number is needed")
         display, end = self.server.display, time.monotonic() + POLL
-        pattern = display.next(int(after), NOTICE)
-        while pattern is None and time.monotonic() < end and not display.closed:
+        while (pattern := display.next(page, self, int(after), NOTICE)) is None:
+            if not display.in_charge(page):
+                raise _Taken
             if self._hung_up():
                 self.close_connection = True
                 return
-            pattern = display.next(int(after), NOTICE)
-        self.connection.settimeout(SEND_WITHIN)
+            if display.closed or time.monotonic() > end:
+                break
         if pattern is None:
+            self.close_connection = display.closed
             self._send(HTTPStatus.NO_CONTENT, b"", "")
             return
         number, planes = str(pattern.number), str(pattern.planes)
@@ -274,18 +280,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.BAD_REQUEST, "page: 16 hex digits are needed")
         return page
 
-    def _belong(self, asked: dict[str, list[str]]) -> None:
-        """Count this connection among those of the page."""
-        page = self._name(asked)
-        if page != self.page:
-            self.server.display.disconnect(self.page)
-            self.page = page
-            self.server.display.connect(page)
-
     def _hung_up(self) -> bool:
         self.connection.settimeout(0.0)
         try:
-            return self.connection.recv(1, socket.MSG_PEEK) == b""
+            return bytes(self.connection.recv(1, socket.MSG_PEEK)) == b""
         except BlockingIOError:
             return False
 
@@ -303,6 +301,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content)))
         if self.close_connection:
             self.send_header("Connection", "close")
+        self.connection.settimeout(SEND_WITHIN)
         self.end_headers()
         if self.command != "HEAD":
             self.connection.sendall(content)
@@ -314,14 +313,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 def is_loopback(name: str) -> bool:
     """Return whether an address, or "localhost", is this machine alone."""
-    if name.lower() == "localhost":
-        return True
-    return _is_address(name) and bool(ipaddress.ip_address(name).is_loopback)
+    address = _address(name)
+    return name.lower() == "localhost" or (address is not None and address.is_loopback)
 
 
-def _is_address(name: str) -> bool:
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        ipaddress.ip_address(name)
+        return ipaddress.ip_address(name)
     except ValueError:
-        return False
-    return True
+        return None

@@ -26,7 +26,7 @@ from hardware.modulators.display import Display, Pattern, Report
 from hardware.modulators.page_server import PageServer, is_loopback
 
 #: Longest wait for black at the end [s].
-_CLOSE_WITHIN = 2.0
+_CLOSE_WITHIN = 1.0
 
 log = logging.getLogger(__name__)
 

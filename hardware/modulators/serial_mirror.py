@@ -8,7 +8,7 @@ actuator and `steps` for its highest.
 =======================  ======================================  =================================
 request                  reply                                   meaning
 =======================  ======================================  =================================
-``1 ID?*67DB``           ``OK 1 name=mirror protocol=1           who it is; `steps` up to 65535
+``1 ID?*0575``           ``OK 1 name=mirror protocol=1           who it is; `steps` up to 65535
                          actuators=40 steps=65535*....``
 ``2 SET v1 ... vN*..``   ``OK 2 v1 ... vN*....``                 set all actuators at once; the
                                                                  values that it applied
@@ -47,7 +47,7 @@ def framed(text: str) -> bytes:
     r"""Return a line with its checksum.
 
     >>> framed("1 ID?")
-    b'1 ID?*67DB\n'
+    b'1 ID?*0575\n'
     """
     body = text.encode("ascii")
     return b"%b*%04X\n" % (body, binascii.crc_hqx(body, 0xFFFF))
