@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, uniform_filter
+from scipy.ndimage import label, uniform_filter
 
 from calibration.errors import CalibrationError
 
@@ -24,6 +24,8 @@ _ROUNDS = 10
 _WINDOWS = (3, 9, 27)  # sides of the windows in which faint light is looked for
 _ABOVE = 4.0  # deviations of their mean
 _FEWEST = 64  # pixels
+_LEAST = 1 / 6  # of a region that the background is fitted to
+_ENOUGH = 4096  # pixels for a level to look above
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +105,6 @@ def fit_background(
     CalibrationError
         Too few pixels, or they do not determine the surface.
     """
-    if order not in (0, 1, 2):
-        raise ValueError(f"order = {order}: 0, 1 or 2 are allowed")
     height, width = image.shape
     if image.shape != variance.shape or image.shape != outside.shape:
         raise ValueError(
@@ -116,7 +116,7 @@ def fit_background(
             f"{count} pixels lie outside of the spot, {_FEWEST} or more are needed: capture a "
             f"larger region around it"
         )
-    terms = tuple((i, j) for i in range(order + 1) for j in range(order + 1 - i))
+    terms = _terms(order)
     design = _basis(terms, (height, width))[:, outside].T
     if wing is not None:
         y, x = (np.arange(n) - c for n, c in zip((height, width), wing, strict=True))
@@ -167,14 +167,15 @@ def outside_spot(
     image: NDArray[np.floating],
     variance: NDArray[np.floating],
     valid: NDArray[np.bool_],
+    centre: tuple[float, float],
     *,
-    margin: int = 4,
+    order: int = 1,
 ) -> NDArray[np.bool_]:
-    """Find the pixels in which no light of a spot can be seen.
+    """Find the pixels beyond the circle that holds all visible light of a spot.
 
     Light is looked for in the means of windows of several sizes, which show it where single
-    pixels do not; windows that are too dark are left out just as those too bright, or what
-    remained would be darker than it is.
+    pixels do not. It decides on the circle alone: to leave out just those pixels in which light
+    is seen would leave the ones that chance made darker.
 
     Parameters
     ----------
@@ -182,29 +183,39 @@ def outside_spot(
         (H, W); only valid pixels need be finite.
     valid : ndarray of bool
         (H, W).
-    margin : int, default 4
-        Pixels around what is seen that are left out as well.
+    centre : tuple of float
+        Row and column of the spot [pixels].
+    order : {0, 1, 2}, default 1
+        Of the background, a polynomial.
+
+    Returns
+    -------
+    ndarray of bool
+        (H, W): at least a sixth of the region, if need be with light of the spot in it, whose
+        wing is then to be fitted along; none where no spot is seen.
     """
-    values = np.where(valid, image, 0.0)
-    noise = np.where(valid, variance, 0.0)
-    spot = np.zeros(valid.shape, np.bool_)
+    values, noise = (np.where(valid, a, 0.0) for a in (image, variance))
+    radius = np.hypot(*(np.arange(n)[s] - c for n, c, s in _axes(valid.shape, centre)))
+    largest = float(np.quantile(radius, 1 - _LEAST))
+    reach = 0.0
     for _ in range(_ROUNDS):
-        left = valid & ~spot
-        if np.count_nonzero(left) < _FEWEST:
-            break
-        level = float(np.median(values[left]))
+        beyond = valid & (radius >= reach)
+        level = _level(values, noise, beyond, _terms(order))
+        above = np.where(valid, values - level, 0.0)
         seen = np.zeros(valid.shape, np.bool_)
         for side in _WINDOWS:
-            share = uniform_filter(valid.astype(np.float64), side, mode="constant")
-            above = uniform_filter(np.where(valid, values - level, 0.0), side, mode="constant")
             # the mean of n pixels has their mean variance over n
             error = np.sqrt(uniform_filter(noise, side, mode="constant")) / side
-            seen |= (share > 0) & (np.abs(above) > _ABOVE * error)
-        grown = binary_dilation(seen & valid, iterations=margin) if margin else seen & valid
-        if not (grown & ~spot).any():
+            seen |= uniform_filter(above, side, mode="constant") > _ABOVE * error
+        pieces, _ = label(seen & valid, np.ones((3, 3)))
+        at = pieces[round(centre[0]), round(centre[1])]
+        if at == 0:
+            return np.zeros(valid.shape, np.bool_)
+        found = min(float(radius[pieces == at].max()) + 1, largest)
+        if found <= reach:
             break
-        spot |= grown
-    return np.asarray(valid & ~spot)
+        reach = found
+    return np.asarray(valid & (radius >= reach))
 
 
 def _robust(
@@ -228,6 +239,27 @@ def _robust(
             design * (weight / sigma)[:, None], values * weight / sigma, rcond=None
         )[0]
     return np.asarray(fit), good
+
+
+def _level(
+    values: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    left: NDArray[np.bool_],
+    terms: tuple[tuple[int, int], ...],
+) -> NDArray[np.float64]:
+    """Surface through the pixels that are left, from a part of them that is quick to fit."""
+    basis = _basis(terms, (values.shape[0], values.shape[1]))
+    some = np.flatnonzero(left)
+    some = some[:: max(1, len(some) // _ENOUGH)]
+    design = basis.reshape(len(terms), -1)[:, some].T
+    fit, _ = _robust(design, values.ravel()[some], np.sqrt(variance.ravel()[some]))
+    return np.asarray(np.tensordot(fit, basis, 1))
+
+
+def _terms(order: int) -> tuple[tuple[int, int], ...]:
+    if order not in (0, 1, 2):
+        raise ValueError(f"order = {order}: 0, 1 or 2 are allowed")
+    return tuple((i, j) for i in range(order + 1) for j in range(order + 1 - i))
 
 
 def _basis(terms: tuple[tuple[int, int], ...], shape: tuple[int, int]) -> NDArray[np.float64]:

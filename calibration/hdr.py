@@ -255,9 +255,8 @@ def _clipped(sources: list[_Exposure], cfa: str) -> list[NDArray[np.bool_]]:
         mask &= ~source.dark.hot
         if not masks and mask.any():
             raise CalibrationError(
-                f"{np.count_nonzero(mask)} pixels are above {_SATURATION:.0%} of saturation in "
-                f"the shortest exposure, {source.sum.time:g} s: take shorter ones, or dim the "
-                f"source"
+                f"{np.count_nonzero(mask)} pixels are clipped, or nearly so, in the shortest "
+                f"exposure, {source.sum.time:g} s: take shorter ones, or dim the source"
             )
         mask = binary_dilation(mask, np.ones((3, 3), np.bool_), iterations=_BLOOMING)
         masks.append(mask)

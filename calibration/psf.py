@@ -174,11 +174,11 @@ def measure_plane(
     order, wing
         As for `measure_psf`.
     """
-    outside = outside_spot(rate, variance, valid)
-    if not (valid & ~outside).any():
-        raise CalibrationError("no pixel is brighter than noise: there is no spot in the region")
     whole = filled(rate, valid)
     centre = _brightest(whole)
+    outside = outside_spot(rate, variance, valid, centre, order=order)
+    if not outside.any():
+        raise CalibrationError("no pixel is brighter than noise: there is no spot in the region")
     tail = None if wing is None else centre
     background = fit_background(rate, variance, outside, order=order, wing=tail, falls=wing or 3.0)
     above = whole - background.surface()

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from calibration.background import outside_spot
 from calibration.bayer import places
 from calibration.bracket import Bracket, LightLog, light_log
 from calibration.dark import DarkConditions, DarkFrames, MasterDark
@@ -312,8 +311,8 @@ def spot_drift(session: Session, step: str, darks: SessionDarks, noise: NoiseMod
         signal = samples - dark.mean[place]
         variance = noise.planes[name].variance(samples, frame.exposure)
         valid = ~dark.hot[place]
-        outside = outside_spot(signal, variance, valid)
-        level = float(np.median(signal[outside])) if outside.any() else 0.0
+        # the background is all but even here, and an even one moves nothing
+        level = float(np.median(signal[valid]))
         log.add(frame.timestamp * 1e-9, signal - level, variance, valid)
     return log
 
