@@ -59,9 +59,9 @@ class SimulatedSlm(LiquidCrystal):
         Between two pictures it turns at an even rate, and stands after `settle`.
         """
         span = self.clock.now() - self._changed
-        share = 1.0 if span >= self.settle else span / self.settle
+        settled = span >= self.settle * (1 - 1e-9)  # clocks add up times with rounding
         before, after = (self._made(greys, wavelength) for greys in (self._before, self._after))
-        return after if share == 1 else before + share * (after - before)
+        return after if settled else before + span / self.settle * (after - before)
 
     def close(self) -> None:
         """Blank."""
