@@ -119,19 +119,24 @@ class Display:
         """
         with self._changed:
             what = f"picture {self._pattern.number if self._pattern else 0} on the screen"
-            if not self._changed.wait_for(lambda: self._page, patience):
+            if not self._changed.wait_for(lambda: self._page or self.closed, patience):
                 hint = "open the page of the screen in a browser on the panel"
                 raise DeviceTimeout(what, patience, hint=hint)
             end = time.monotonic() + timeout
             while self._report is None:
+                if self.closed:
+                    raise DeviceDisconnected(f"{what}: the screen was closed meanwhile")
                 if self._left:
-                    if not self._changed.wait_for(lambda: not self._left, min(RELOAD, timeout)):
+                    back = self._changed.wait_for(
+                        lambda: self.closed or not self._left, min(RELOAD, timeout)
+                    )
+                    if not back:
                         raise DeviceDisconnected(
                             f"{what}: the page was closed, or its browser ended",
                             hint="open the page again, full screen on the panel",
                         )
                 elif not self._changed.wait_for(
-                    lambda: self._report or self._left, end - time.monotonic()
+                    lambda: self._report or self._left or self.closed, end - time.monotonic()
                 ):
                     hint = "is its window visible, and the browser awake?"
                     raise DeviceTimeout(what, timeout, self._deed, hint=hint)

@@ -88,9 +88,13 @@ class DeformableMirror(PhaseModulator):
     """A mirror whose actuators take commands; at rest on exit.
 
     `show` takes a phase over the square around the pupil, without jumps of whole turns: unlike on
-    a panel they are not free. A driver provides `_apply`, `_rest` and `_release`; those of makers'
-    libraries (Thorlabs DMP40, Boston Micromachines, ALPAO) are written as subclasses outside this
-    package, as the libraries come with the devices.
+    a panel they are not free.
+
+    A driver is a subclass with `_apply`, `_rest` and `_release`. Those for makers' libraries
+    (Thorlabs DMP40 and others; none was tried here) stand outside this package, as the libraries
+    come with the devices: load the library in the constructor, return from `_apply` what it reads
+    back (or the commands, where its return code is all it gives), and let its errors become
+    `HardwareError`.
 
     Parameters
     ----------

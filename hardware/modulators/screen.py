@@ -12,7 +12,6 @@ panel sharpening, overscan and dynamic contrast. A photograph of a known picture
 import hashlib
 import logging
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -151,17 +150,21 @@ class Screen:
 
     def close(self) -> None:
         """Show black where a page is open, and end it; safe to call twice."""
-        with self._one:
-            server, self._server = self._server, None
-            if server is None:
-                return
-            self.shown = ""
-            try:
-                if self._display.watched:
-                    with suppress(HardwareError):
-                        self._confirm(np.zeros(self.shape, np.uint8), _CLOSE_WITHIN, 0.0)
-            finally:
-                server.close()
+        server, self._server = self._server, None
+        if server is None:
+            return
+        self.shown = ""
+        try:
+            # who waits for a picture in another thread is not waited for, but sent home
+            if self._display.watched and self._one.acquire(blocking=False):
+                try:
+                    self._confirm(np.zeros(self.shape, np.uint8), _CLOSE_WITHIN, 0.0)
+                finally:
+                    self._one.release()
+        except HardwareError as error:
+            log.warning("the screen may not be black: %s", error)
+        finally:
+            server.close()
 
     def __enter__(self) -> Self:
         return self

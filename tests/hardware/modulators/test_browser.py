@@ -102,6 +102,7 @@ def test_every_pixel_is_painted_as_sent(page, screen, planes):
         np.testing.assert_array_equal(painted(page), colours)
 
 
+@pytest.mark.slow
 def test_all_greys_of_a_ramp_survive(page, screen):
     ramp = np.broadcast_to(np.arange(SHAPE[1], dtype=np.uint8), SHAPE)
     screen.show(ramp)
@@ -146,6 +147,7 @@ def test_a_browser_that_alters_canvases_is_found_out(page, screen):
         screen.show(np.full(SHAPE, 9, np.uint8))
 
 
+@pytest.mark.slow
 def test_a_browser_that_ends_is_noticed(tmp_path, screen):
     driver = start(tmp_path)
     try:
@@ -160,6 +162,7 @@ def test_a_browser_that_ends_is_noticed(tmp_path, screen):
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.slow
 def test_a_second_window_takes_over_and_the_first_one_says_so(page, screen):
     screen.show(np.full(SHAPE, 50, np.uint8))
     first = page.current_window_handle
@@ -197,6 +200,7 @@ def test_waiting_it_is_black_with_words_and_logs_no_error(browser):
         wait(lambda: not screen._display.watched)
 
 
+@pytest.mark.slow
 def test_the_page_comes_back_to_a_program_that_was_started_again(browser, tmp_path):
     key = tmp_path / "token"
     key.write_text("a-token-of-my-own-choice")

@@ -147,8 +147,11 @@ def test_of_two_pages_the_one_opened_last_shows(screen, page):
     with FakePage(screen) as second:
         screen.show(picture(1))
         np.testing.assert_array_equal(second.shown[2], picture(1))
+        page._thread.join(2)  # it gives up
         assert 2 not in page.shown
         assert page.refused == 409
+        with contextlib.closing(page.connection()) as link:
+            assert page.ask(link, "GET", "/panel").status == 409  # and does not come back
         page.leave()  # and that the other one leaves is no loss
         screen.show(picture(2))
 
@@ -161,6 +164,15 @@ def test_the_end_is_black(screen, page):
     screen.close()
     with pytest.raises(HardwareError, match="closed"):
         screen.show(picture())
+
+
+def test_a_show_that_waits_is_ended_by_close(screen):
+    screen.patience = 60.0
+    threading.Timer(0.2, screen.close).start()
+    begun = time.monotonic()
+    with pytest.raises(DeviceDisconnected, match="closed meanwhile"):
+        screen.show(picture())
+    assert time.monotonic() - begun < 2.0
 
 
 def test_the_end_does_not_wait_for_a_page_that_is_not_there(screen):
