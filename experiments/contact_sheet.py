@@ -20,6 +20,7 @@ from hardware.session import Recorded, Session, Step
 
 #: Widest side of a small picture, and how many of them a page shows at most.
 SIDE, MOST = 160, 64
+_GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:1rem"
 _STYLE = Path(__file__).parent / "report" / "style.css"
 
 
@@ -73,7 +74,7 @@ def _pictures(session: Session, shown: Sequence[Recorded]) -> str:
             f'alt="{html.escape(text)}" width="{picture.shape[1]}" height="{picture.shape[0]}">'
             f"</div><figcaption>{html.escape(text)}</figcaption></figure>"
         )
-    return f'<div style="display:flex;flex-wrap:wrap;gap:1rem">{"".join(figures)}</div>'
+    return f'<div style="{_GRID}">{"".join(figures)}</div>'
 
 
 def _table(

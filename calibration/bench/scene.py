@@ -45,7 +45,7 @@ class Source:
         What reaches every pixel with all lights off [e-/s].
     """
 
-    peak_rate: float = 4e5
+    peak_rate: float = 8e6
     reference: float = 1.5
     diameter: float = 100e-6
     panel_rate: float = 2e5
