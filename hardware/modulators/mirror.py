@@ -62,7 +62,7 @@ class MirrorState:
 def relaxing(target: Map, lowest: Map, highest: Map, swings: int) -> Iterator[Map]:
     r"""Yield the commands of a relax cycle, which ends just below the target.
 
-    .. math:: c_k = c + (-1)^{K - k} \, (c_\mathrm{high} - c_\mathrm{low}) \, q^{k - 1},
+    .. math:: c_k = c - (-1)^{K - k} \, (c_\mathrm{high} - c_\mathrm{low}) \, q^{k - 1},
               \quad k = 1 \dots K
 
     within the limits. The first swing reaches a limit, which erases what the actuators remember;

@@ -4,8 +4,8 @@ At a wavelength other than that of the calibration the same path is another phas
 
 .. math:: \varphi(\lambda) = \varphi(\lambda_0) \, \lambda_0 / \lambda
 
-where the dispersion of the birefringence is left out: from 450 to 650 nm it is some 5 to 10 % of
-typical mixtures. For more than a few per cent of the wavelength, calibrate there.
+where the dispersion of the birefringence is left out: in common mixtures it falls by some 15 %
+from 450 to 650 nm. Further away than a few per cent of the wavelength, calibrate there.
 """
 
 import math
