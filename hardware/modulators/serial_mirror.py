@@ -172,10 +172,7 @@ class SerialMirror(DeformableMirror):
             raise self._link.timed_out(request[:40], timeout)
 
     def _check_event(self, words: list[str] | None) -> None:
-        if words is None or words[:1] != ["EVT"]:
-            return
-        self._forget()  # whatever it was, the mirror is at rest
-        if words[1:2] == ["boot"]:
+        if words is not None and words[:2] == ["EVT", "boot"]:
             raise DeviceFault(
                 "boot",
                 "the controller restarted, the mirror is at rest",

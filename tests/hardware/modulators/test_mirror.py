@@ -15,7 +15,7 @@ PUPIL = INFLUENCE.pupil
 
 
 def mirror(**options):
-    given = {"hysteresis": 0.0, "clock": SimulatedClock()} | options
+    given = {"hysteresis": 0.0, "swings": 0, "clock": SimulatedClock()} | options
     return SimulatedMirror(INFLUENCE, 10e-3, **given)
 
 
@@ -105,7 +105,7 @@ def histories(**options):
 def test_the_past_shows_without_a_relax_cycle_and_is_erased_by_one():
     apart, _, wanted = histories(swings=0)
     assert apart > 0.05 * rms(wanted)
-    apart, found, wanted = histories()
+    apart, found, wanted = histories(swings=20)
     assert apart < 1e-15
     assert rms(found[0] - wanted) < 0.1 * rms(wanted)
 
@@ -161,7 +161,7 @@ def test_an_emergency_stop_is_rest_until_it_is_cleared():
 
 
 def test_a_stop_within_a_relax_cycle_ends_it():
-    made = mirror()
+    made = mirror(swings=20)
     send, sent = made._apply, []
 
     def apply(commands):
