@@ -21,6 +21,7 @@ from calibration.errors import CalibrationError
 _FAR = 4.0  # deviations, on either side
 _HUBER = 1.345  # deviations from which residuals count linearly, in the first guess
 _ROUNDS = 10
+_CLOSE = 1e-3  # deviations of a pixel by which a first guess may still move
 _WINDOWS = (3, 9, 27)  # sides of the windows in which faint light is looked for
 _ABOVE = 4.0  # deviations of their mean
 _FEWEST = 64  # pixels
@@ -222,23 +223,32 @@ def _robust(
     design: NDArray[np.float64], values: NDArray[np.float64], sigma: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Fit, and say which values are not far off."""
-    fit = np.linalg.lstsq(design / sigma[:, None], values / sigma, rcond=None)[0]
+    certain = 1 / sigma**2
+    fit = _solve(design, values, certain)
     good = np.ones(len(values), np.bool_)
-    for number in range(2 * _ROUNDS):
+    spread = 1.0
+    for _ in range(_ROUNDS):
         pull = (values - design @ fit) / sigma
         # that of a normal distribution; noise that is larger than foretold is no reason to clip
         spread = max(1.4826 * float(np.median(np.abs(pull - np.median(pull)))), 1.0)
-        if number < _ROUNDS:
-            weight = np.sqrt(np.minimum(1.0, _HUBER * spread / np.maximum(np.abs(pull), 1e-12)))
-        else:
-            before, good = good, np.abs(pull) <= _FAR * spread
-            weight = good.astype(np.float64)
-            if number > _ROUNDS and (good == before).all():
-                break
-        fit = np.linalg.lstsq(
-            design * (weight / sigma)[:, None], values * weight / sigma, rcond=None
-        )[0]
-    return np.asarray(fit), good
+        weight = np.minimum(1.0, _HUBER * spread / np.maximum(np.abs(pull), 1e-12))
+        earlier, fit = fit, _solve(design, values, certain * weight)
+        if np.abs(design @ (fit - earlier)).max() < _CLOSE * sigma.min():
+            break
+    for _ in range(_ROUNDS):
+        before, good = good, np.abs((values - design @ fit) / sigma) <= _FAR * spread
+        fit = _solve(design, values, certain * good)
+        if (good == before).all():
+            break
+    return fit, good
+
+
+def _solve(
+    design: NDArray[np.float64], values: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Weighted least squares by the normal equations: few terms, all of order one."""
+    weighted = design * weight[:, None]
+    return np.asarray(np.linalg.lstsq(weighted.T @ design, weighted.T @ values, rcond=None)[0])
 
 
 def _level(

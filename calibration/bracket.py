@@ -232,8 +232,7 @@ def light_log(bracket: Bracket, darks: Mapping[float, MasterDark], noise: NoiseM
         own = time == exposure
         peaks = np.max([seen.peaks for _, seen in kept if seen.exposure == exposure], axis=0)
         weight[np.ix_(own, peaks.ravel() > ceiling)] = 0.0
-    light, sigma, chi_square = _lights(signal, time, weight)
-    reasons = _outliers(light, sigma, chi_square)
+    light, sigma, chi_square, reasons = _without_outliers(signal, time, weight)
     frames = tuple(
         FrameLight(
             number, seen.exposure, seen.time, Uncertain(float(a), float(s)), float(c), reason
@@ -282,23 +281,46 @@ def _lights(
     return light, np.sqrt(np.maximum(np.diag(covariance), 0.0)), chi_square
 
 
-def _outliers(
+def _without_outliers(
+    signal: NDArray[np.float64], time: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[str]]:
+    """As `_lights`, the frame that fits worst left out as long as there is one; and why.
+
+    One at a time, because one that does not belong spoils the fit of the others.
+    """
+    count = len(signal)
+    light, sigma, chi_square = np.ones(count), np.zeros(count), np.zeros(count)
+    reasons = [""] * count
+    left = np.arange(count)
+    while True:
+        light[left], sigma[left], chi_square[left] = _lights(signal[left], time[left], weight[left])
+        worst, reason = _worst(light[left], sigma[left], chi_square[left])
+        if not reason or len(left) <= 2:
+            return light, sigma, chi_square, reasons
+        reasons[left[worst]] = reason
+        left = np.delete(left, worst)
+
+
+def _worst(
     light: NDArray[np.float64], sigma: NDArray[np.float64], chi_square: NDArray[np.float64]
-) -> list[str]:
+) -> tuple[int, str]:
+    """Which frame fits the others least, and why it does not belong, or ""."""
     middle, usual = float(np.median(light)), float(np.median(chi_square))
     spread = 1.4826 * float(np.median(np.abs(light - middle)))  # that of a normal distribution
-    reasons = []
-    for a, s, c in zip(light, sigma, chi_square, strict=True):
-        if abs(a / middle - 1) > max(_LIGHT, _FAR * math.hypot(s, spread) / middle):
-            reasons.append(f"its light is {a / middle:.3f} of that of the others")
-        elif c > max(_OTHER * usual, usual + 1):
-            reasons.append(
-                f"it shows something else (chi-square {c:.1f}, of the others {usual:.1f}): the "
-                f"spot moved, or other light came in"
-            )
-        else:
-            reasons.append("")
-    return reasons
+    off = np.abs(light / middle - 1)
+    # 1 and more is too far
+    by_light = off / np.maximum(_LIGHT, _FAR * np.hypot(sigma, spread) / middle)
+    by_change = chi_square / max(_OTHER * usual, usual + 1)
+    one, other = int(np.argmax(by_light)), int(np.argmax(by_change))
+    if max(by_light[one], by_change[other]) < 1:
+        return one, ""
+    # what shows something else seldom has the same light, so that is asked first
+    if by_change[other] >= 1 and by_change[other] >= by_light[one]:
+        return other, (
+            f"it shows something else (chi-square {chi_square[other]:.1f}, of the others "
+            f"{usual:.1f}): the spot moved, or other light came in"
+        )
+    return one, f"its light is {light[one] / middle:.3f} of that of the others"
 
 
 def _drift(frames: list[FrameLight]) -> Uncertain:

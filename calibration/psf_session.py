@@ -196,11 +196,12 @@ def merge_step(
         bracket, temperature = _bracket(session, records, left_out)
     ratios = log.ratios() if light == "followed" else None
     merged = merge(bracket, own, noise, lights=ratios, flat=flat)
-    notes = [*log.warnings(), *merged.warnings]
-    of_darks = next(iter(own.values())).conditions.temperature
-    if temperature is not None and of_darks is not None and abs(temperature - of_darks) > _WARMER:
+    of_darks = {note for dark in own.values() for note in dark.warnings}
+    notes = [*log.warnings(), *merged.warnings, *sorted(of_darks)]
+    then = next(iter(own.values())).conditions.temperature
+    if temperature is not None and then is not None and abs(temperature - then) > _WARMER:
         notes.append(
-            f"the sensor was at {temperature:.1f} °C, in the darks at about {of_darks:g} °C: take "
+            f"the sensor was at {temperature:.1f} °C, in the darks at about {then:g} °C: take "
             f"darks at the temperature of the frames"
         )
     position = session.about(records[0])["position"]

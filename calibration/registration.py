@@ -2,10 +2,14 @@ r"""How far one image is displaced against another, to hundredths of a pixel, an
 
 The displacement is where the cross-correlation has its maximum: found on whole pixels by Fourier
 transforms, then refined by evaluating the same sum of frequencies between them [1]_. With
-gradients of the reference image f and the variance v of the difference of both, it is uncertain by
+gradients of the reference f and the image g, and the variance v of the noise of both, its
+covariance is
 
-.. math:: H^{-1} G H^{-1}, \qquad H = \sum \nabla f \, \nabla f^T, \quad
+.. math:: H^{-1} G H^{-1}, \qquad H = \sum \nabla f \, \nabla g^T, \quad
           G = \sum v \, \nabla f \, \nabla f^T
+
+Noise does not add to H, as it would to gradients of one image; it does to G, which makes the
+uncertainty somewhat too large where there is more noise than spot.
 
 Both images are taken as periodic: what does not belong to the spot is subtracted before. An image
 with detail finer than two pixels is no longer the same image when it moves; `band` leaves the
@@ -29,6 +33,7 @@ from calibration.uncertainty import Uncertain, weighted_line
 _STEPS = (0.1, 0.01, 0.001)  # pixels; each stage searches around the result of the one before
 _REACH = 15  # steps to either side
 _UNSURE = 0.5  # pixels; more than this is no registration
+_BETTER = 1.5  # times what chance alone brings about
 
 
 @dataclass(frozen=True)
@@ -99,16 +104,18 @@ def register(
     row, column = _maximum(cross)
     ramp = np.exp(-2j * math.pi * (row * frequencies[0] + column * frequencies[1]))
     moved = spectra[0] * ramp
-    gradients = [np.fft.ifft2(2j * math.pi * f * moved).real for f in frequencies]
+    slopes, slopes_of_image = [
+        [np.fft.ifft2(2j * math.pi * f * s).real for f in frequencies] for s in (moved, spectra[1])
+    ]
     norms = [float(np.sum(np.abs(s) ** 2)) for s in spectra]
     if min(norms) == 0:
         raise CalibrationError("an image is even: there is nothing to register by")
     similarity = float(np.sum(cross * ramp.conj()).real) / math.sqrt(norms[0] * norms[1])
-    # the reference at the brightness of the image
-    scale = abs(similarity) * math.sqrt(norms[1] / norms[0])
-    covariance = _covariance(gradients, np.asarray(variance, np.float64), scale)
-    sigma = np.sqrt(np.diag(covariance))
-    if not (similarity > 0 and sigma.max() < _UNSURE):
+    count = int(np.count_nonzero(kept))
+    # the largest of so many correlations of pure noise
+    by_chance = math.sqrt(2 * math.log(count) / count)
+    sigma = _uncertainty(slopes, slopes_of_image, np.asarray(variance, np.float64))
+    if similarity < _BETTER * by_chance or not sigma.max() < _UNSURE:
         raise CalibrationError(
             f"the images have too little in common (correlation {similarity:.2g}, uncertain by "
             f"{sigma.max():.2g} pixels): average more frames, or look what they show"
@@ -230,18 +237,22 @@ def _vertex(values: NDArray[np.float64]) -> float:
     return 0.0 if curvature >= 0 else min(max((low - high) / (2 * curvature), -0.5), 0.5)
 
 
-def _covariance(
-    gradients: list[NDArray[np.float64]], variance: NDArray[np.float64], scale: float
+def _uncertainty(
+    reference: list[NDArray[np.float64]],
+    image: list[NDArray[np.float64]],
+    variance: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    first = np.array([[np.sum(a * b) for b in gradients] for a in gradients])
-    noise = np.array([[np.sum(variance * a * b) for b in gradients] for a in gradients])
-    if np.linalg.cond(first) > 1e12 or scale == 0:
+    """Return the standard uncertainty down the rows and along the columns."""
+    both = np.array([[np.sum(a * b) for b in image] for a in reference])
+    both = (both + both.T) / 2
+    noise = np.array([[np.sum(variance * a * b) for b in reference] for a in reference])
+    if np.linalg.cond(both) > 1e12:
         raise CalibrationError(
-            "the images change along one direction alone, or have nothing in common: there is "
-            "nothing to register by"
+            "the images change along one direction alone: there is nothing to register by along "
+            "the other"
         )
-    inverse = np.linalg.inv(first) / scale
-    return np.asarray(inverse @ noise @ inverse)
+    inverse = np.linalg.inv(both)
+    return np.asarray(np.sqrt(np.diag(inverse @ noise @ inverse)))
 
 
 def _around(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from calibration.uncertainty import Uncertain
 from hardware.frames import RawFrame
 from tests.calibration.simulated_sensor import SimulatedSensor
 
-LADDER = tuple(0.002 * 3.0**n for n in range(6))
+LADDER = (0.002, 0.006, 0.018, 0.054, 0.162, 0.486)
 CFA = "RGGB"
 
 
