@@ -30,8 +30,14 @@ def squared_radius(shape: tuple[int, int], spacing: float) -> Tensor:
     return y[:, None] ** 2 + x[None, :] ** 2
 
 
-def disc_coverage(shape: tuple[int, int], spacing: float, diameter: float) -> Tensor:
-    """Share of every sample's square that lies inside a centred disc.
+def disc_coverage(
+    shape: tuple[int, int],
+    spacing: float,
+    diameter: float,
+    *,
+    centre: tuple[float, float] = (0.0, 0.0),
+) -> Tensor:
+    """Share of every sample's square that lies inside a disc.
 
     An area-weighted ("grey") rim brings the Airy pattern of a sampled stop an order of
     magnitude closer to the closed form than a binary one.
@@ -44,6 +50,8 @@ def disc_coverage(shape: tuple[int, int], spacing: float, diameter: float) -> Te
         Sample side [m].
     diameter : float
         Disc diameter [m].
+    centre : tuple of float
+        Where the disc stands, (y, x) from the middle of the grid [m].
 
     Returns
     -------
@@ -51,17 +59,18 @@ def disc_coverage(shape: tuple[int, int], spacing: float, diameter: float) -> Te
         Float64 (H, W) in [0, 1].
     """
     radius = diameter / 2
-    distance = squared_radius(shape, spacing).sqrt()
+    down, across = (coordinates(n, spacing) - c for n, c in zip(shape, centre, strict=True))
+    distance = (down[:, None] ** 2 + across**2).sqrt()
     cover = (distance <= radius).to(torch.float64)
     rim = (distance - radius).abs() < 0.75 * spacing  # half a diagonal is 0.7071
     rows, columns = rim.nonzero(as_tuple=True)
     parts = 32
     offset = coordinates(parts, spacing / parts)
-    y = coordinates(shape[0], spacing)[rows, None, None] + offset[:, None]
+    y = down[rows, None, None] + offset[:, None]
     # along x the chord is known exactly; only y is summed
     half_chord = (radius**2 - y[:, :, 0] ** 2).clamp(min=0).sqrt()
-    centre = coordinates(shape[1], spacing)[columns, None]
-    low = torch.maximum(-half_chord, centre - spacing / 2)
-    high = torch.minimum(half_chord, centre + spacing / 2)
+    middle = across[columns, None]
+    low = torch.maximum(-half_chord, middle - spacing / 2)
+    high = torch.minimum(half_chord, middle + spacing / 2)
     cover[rows, columns] = ((high - low).clamp(min=0) / spacing).mean(-1)
     return cover
