@@ -4,6 +4,7 @@ Needs torch, unlike other rigs, so it is imported only where `rig=bench` is chos
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from omegaconf import OmegaConf
 
@@ -13,9 +14,11 @@ from experiments.mask_file import load_mask
 from experiments.rigs import clock_of
 from experiments.runs import find_run
 from experiments.settings import to_si
-from experiments.store import read_json
+from experiments.store import file_sha256, read_json
 from optics import Camera, Lens, Mask, Sensor
 
+#: File of the learned mask in a run.
+MASK = "mask.safetensors"
 _JOBS = {"latest": ("codesign", "latest"), "demo": ("demo", "latest")}
 
 
@@ -52,20 +55,29 @@ def open_bench_rig(
     shape : tuple of int
         Pixels of the sensor (H, W).
     """
-    chosen = (
-        camera(lens=lens, sensor=sensor, mask=mask)
-        if design == "default"
-        else design_of_run(design)
+    if design == "default":
+        chosen, record = camera(lens=lens, sensor=sensor, mask=mask), {"name": design}
+    else:
+        run = run_of_design(design)
+        chosen = design_of_run(run)
+        mask_file = file_sha256(run / MASK)
+        record = {"name": design, "run": str(run), "mask_sha256": mask_file}
+    bench = open_bench(
+        chosen, seed=seed, errors=errors, source=source, shape=shape, clock=clock_of(clock)
     )
-    time = clock_of(clock)
-    return open_bench(chosen, seed=seed, errors=errors, source=source, shape=shape, clock=time)
+    bench.design = record
+    return bench
 
 
-def design_of_run(design: str) -> Camera:
-    """Return the learned camera of a run: "latest", "demo", or its folder."""
+def run_of_design(design: str) -> Path:
+    """Return the folder of a design's run: "latest", "demo", or the folder itself."""
     job, which = _JOBS.get(design, ("codesign", design))
-    run = find_run(job, which)
+    return find_run(job, which)
+
+
+def design_of_run(run: Path) -> Camera:
+    """Return the learned camera of a run."""
     settings = to_si(OmegaConf.create(read_json(run / "config.json")))
     camera = build_camera(settings)
-    load_mask(run / "mask.safetensors", camera)
+    load_mask(run / MASK, camera)
     return camera.eval()

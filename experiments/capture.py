@@ -3,7 +3,7 @@
 Each frame is on the disk before the next one counts, so that a break of any kind (Ctrl-C, a power
 cut, a full disk, a stage that lost its position) costs one frame at most.
 
-    ./lab capture plan=psf_stack rig=simulated
+    ./lab capture plan=psf_stack rig=bench
     ./lab capture plan=psf_stack rig=raspberry_pi dry=true     frames, time and disk
     ./lab capture run=runs/capture/<time> resume=true          go on after a break
     ./lab capture dng session=latest frame=17                  one frame for other programs
@@ -27,6 +27,9 @@ from hardware.rig import Rig
 from hardware.session import Plan, Session, check_plan, chosen_mode, estimate, run_session
 from hardware.session.runner import SESSION
 
+#: File of what a simulated rig hides.
+TRUTH = "truth.json"
+
 log = logging.getLogger(__name__)
 
 
@@ -36,12 +39,14 @@ def main(settings: Settings, run: Path) -> None:
     begun = Session.open(run).history if (run / SESSION).exists() else None
     with open_rig(settings["rig"]) as rig:
         left = estimate(plan, chosen_mode(plan, rig), rig.axes, begun)
+        _keep_truth(rig, plan, run)
         log.info("%s on %s: %d frames in %d steps", plan.name, rig.name, left.frames, left.steps)
         with tqdm(total=left.frames, unit="frame", disable=not settings["progress"]) as bar:
             try:
                 run_session(
-                    run, plan, rig, watch=lambda frame: bar.update(), compress=settings["compress"]
-                )
+                    run, plan, rig, about=rig.about(), watch=lambda frame: bar.update(),
+                    compress=settings["compress"],
+                )  # fmt: skip
             except (HardwareError, ResourceError):
                 if (run / SESSION).exists():
                     log.warning("paused; to go on: ./lab capture run=%s resume=true", run)
@@ -55,6 +60,14 @@ def main(settings: Settings, run: Path) -> None:
         metrics["frames"], metrics["bytes"] / 1e6, metrics["seconds"], metrics["frames_lost"],
         metrics["settings_unconfirmed"],
     )  # fmt: skip
+
+
+def _keep_truth(rig: Rig, plan: Plan, run: Path) -> None:
+    """Lay down what a simulated rig hides, for the report of a calibration and for nothing else."""
+    check_plan(plan, rig)  # a plan that cannot be taken leaves no files
+    truth = rig.known_truth()
+    if truth is not None and not (run / TRUTH).exists():
+        save_json(run / TRUTH, truth)
 
 
 def numbers(session: Session) -> dict[str, float]:

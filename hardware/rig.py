@@ -43,6 +43,8 @@ class Rig:
         self._light_of = _owners("channel", {n: list(v.channels) for n, v in self.lights.items()})
         stoppable: dict[str, Any] = {f"light {n}": v for n, v in self.lights.items()}
         stoppable |= {f"stage {n}": v for n, v in self.stages.items()}
+        mirrors = self.modulators.items()  # a phase harms nobody, a mirror that moves might
+        stoppable |= {f"modulator {n}": v for n, v in mirrors if hasattr(v, "emergency_stop")}
         self.safety = Safety(stoppable, clock=self.clock)
 
     @property
@@ -93,6 +95,14 @@ class Rig:
         for stage in self.stages.values():
             found |= stage.position()
         return found
+
+    def about(self) -> Mapping[str, Any]:
+        """Return what a session of this rig notes besides, as plain data for JSON."""
+        return {}
+
+    def known_truth(self) -> Mapping[str, Any] | None:
+        """Return what a simulated rig keeps from all but the reports; None where nobody knows it."""
+        return None
 
     def park(self) -> list[str]:
         """Lights off and stages stopped; return what could not be told, and why."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from calibration.bench.scene import BenchScene, Source
 from calibration.bench.truth import BenchErrors, BenchTruth, draw_truth
@@ -36,9 +37,20 @@ class Bench(Rig):
     ----------
     truth : BenchTruth or None
         What the true camera was drawn with.
+    design : mapping
+        Which design it was made of, for the notes of a session.
     """
 
     truth: BenchTruth | None = field(default=None, repr=False)
+    design: Mapping[str, Any] = field(default_factory=dict)
+
+    def about(self) -> Mapping[str, Any]:
+        """Return which design stands on the bench."""
+        return {"design": dict(self.design)}
+
+    def known_truth(self) -> Mapping[str, Any] | None:
+        """Return what the true camera was drawn with."""
+        return None if self.truth is None else self.truth.as_dict()
 
 
 def open_bench(
