@@ -12,7 +12,7 @@ from hardware.lights.base import Light
 from hardware.modulators.base import PhaseModulator
 from hardware.motion.axes import Axis
 from hardware.motion.base import Stage
-from hardware.safety import Safety
+from hardware.safety import Safety, Stoppable
 
 
 @dataclass
@@ -43,8 +43,9 @@ class Rig:
         self._light_of = _owners("channel", {n: list(v.channels) for n, v in self.lights.items()})
         stoppable: dict[str, Any] = {f"light {n}": v for n, v in self.lights.items()}
         stoppable |= {f"stage {n}": v for n, v in self.stages.items()}
-        mirrors = self.modulators.items()  # a phase harms nobody, a mirror that moves might
-        stoppable |= {f"modulator {n}": v for n, v in mirrors if hasattr(v, "emergency_stop")}
+        for name, modulator in self.modulators.items():
+            if isinstance(modulator, Stoppable):  # a phase harms nobody, a mirror that moves might
+                stoppable[f"modulator {name}"] = modulator
         self.safety = Safety(stoppable, clock=self.clock)
 
     @property
@@ -101,7 +102,7 @@ class Rig:
         return {}
 
     def known_truth(self) -> Mapping[str, Any] | None:
-        """Return what a simulated rig keeps from all but the reports; None where nobody knows it."""
+        """Return what a simulated rig hides from all but the reports; None where nobody knows."""
         return None
 
     def park(self) -> list[str]:

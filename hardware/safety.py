@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from hardware.clock import Clock, SystemClock
 
@@ -21,6 +21,7 @@ STOP_WITHIN = 0.25
 log = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class Stoppable(Protocol):
     """What can be stopped at once."""
 

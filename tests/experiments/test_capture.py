@@ -23,7 +23,7 @@ from tests.experiments.calling import caller
 from tests.hardware.session.small import assert_whole, small_rig
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["plan.depths=2", "plan.auto.count=2", "plan.repeats=2", "plan.dark_repeats=2",
+SMALL = ["rig=simulated", "plan.depths=2", "plan.auto.count=2", "plan.repeats=2", "plan.dark_repeats=2",
          "plan.size=[32,48]", "progress=false"]  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def test_a_run_is_a_whole_session(lab):
 
 
 def test_a_dry_run_says_what_it_takes_and_leaves_nothing(lab, tmp_path):
-    code, output, errors = lab("dry=true", "plan=photon_transfer")
+    code, output, errors = lab("rig=simulated", "dry=true", "plan=photon_transfer")
     assert (code, errors) == (0, "")
     assert "photon_transfer on simulated: 128 frames in 2 steps" in output
     assert list(tmp_path.iterdir()) == []

@@ -94,3 +94,19 @@ def test_the_stop_of_the_rig_reaches_stages_and_lights():
     done = table.safety.emergency_stop("test")
     assert set(done.seconds) == {"light source", "light wall", "stage rail", "stage table"}
     assert table.lights["source"].state == {"point": 0.0}
+
+
+def test_the_stop_reaches_modulators_that_move():
+    class Moving:
+        stops = 0
+
+        def emergency_stop(self):
+            self.stops += 1
+
+        def clear(self):
+            pass
+
+    moving, still = Moving(), object()
+    table = rig(modulators={"mirror": moving, "panel": still})
+    assert "modulator mirror" in table.safety.emergency_stop("test").seconds
+    assert moving.stops == 1

@@ -3,6 +3,7 @@
 A further camera is one function that opens it and one entry in `CASES`.
 """
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ from tests.hardware.agent.bench import TOKEN, serving
 
 SENSOR = standin.small(standin.IMX477)
 SHAPE = SENSOR.size[::-1]
+NEEDS_TORCH = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="the bench needs torch, which is not here"
+)
 FLUX = 1e5  # usual light: 500 electrons in 5 ms [e-/s]
 
 
@@ -110,7 +114,21 @@ def remote(light: Light) -> Iterator[Camera]:
         yield rig.camera
 
 
+@contextmanager
+def bench(light: Light) -> Iterator[Camera]:
+    """The one behind the wave-optics simulator, whose light is its own: a lit panel."""
+    from calibration.bench import Source, open_bench
+    from optics import Sensor
+    from tests.optics.cameras import small_camera
+
+    design = small_camera(sensor=Sensor(pixel_pitch=2.5e-6, binning=2))
+    with open_bench(design, source=Source(panel_rate=FLUX), shape=SHAPE) as rig:
+        rig.light({"panel": 1.0})
+        yield rig.camera
+
+
 CASES = [
+    Case("bench", bench, live=False, marks=[NEEDS_TORCH]),
     Case("simulated", simulated),
     Case("remote", remote),
     Case("replay", replay, live=False),
