@@ -17,8 +17,11 @@ LIBRARIES = {
         "quality"
     ),
     "anonymizer": "alignment detection teachers heatmaps regressors recognition checkpoints",
-    "hardware": "errors fabrication",
-    "calibration": "errors surface placement precompensation",
+    "hardware": (
+        "errors clock frames cameras motion lights modulators rig safety session agent serial_link "
+        "raw dng storage fabrication"
+    ),
+    "calibration": "errors noise psf stack twin bench surface placement precompensation",
 }
 
 #: The modules of the jobs that are useful as a library.

@@ -10,7 +10,6 @@ import numpy as np
 
 from hardware.errors import HardwareError
 from hardware.fabrication.design import Map
-from hardware.fabrication.raster import read_image
 from hardware.modulators.response import TURN
 
 
@@ -65,6 +64,8 @@ def read_correction(
     HardwareError
         The file is no grey image of the panel's size.
     """
+    from hardware.fabrication.raster import read_image  # needs Pillow, which a Pi may lack
+
     try:
         grey, bits = read_image(Path(path), 8)[0], 8
     except HardwareError:
