@@ -9,7 +9,6 @@ Loads with numpy and pyserial alone; anything else is imported inside the module
 `hardware.modulators`        spatial light modulators and deformable mirrors
 `hardware.rig`               one camera with everything around it
 `hardware.safety`            one stop for all of it
-`hardware.session`           captures by a plan, which lose one frame at most
 `hardware.agent`             the process that owns a rig, its live page, and the rig from afar
 `hardware.dng`               a frame for other programs
 `hardware.session`           captures that any interruption costs one frame at most
