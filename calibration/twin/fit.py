@@ -17,8 +17,9 @@ from calibration.errors import CalibrationError
 from calibration.stack import PsfStack
 from calibration.twin.parameters import Parameters, expected_values
 from calibration.twin.posterior import Posterior, bootstrap_ratios, posterior
+from calibration.twin.problem import StackProblem
 from calibration.twin.rates import SKIRT_RADIUS, RateModel, raw_camera
-from calibration.twin.solve import Problem, Solution, huber_weight, minimise
+from calibration.twin.solve import Solution, huber_weight, minimise
 from calibration.twin.starts import Start, find_starts
 from calibration.uncertainty import Uncertain
 from optics.camera import Camera
@@ -28,6 +29,7 @@ from optics.lenses import ZernikeLens
 
 _SMALLEST = 63  # side of the middle of the image that the first descent sees [pixels]
 _COARSE_SLACK = 0.05  # relative, of what lies outside of that
+_LIKELY = 0.6  # correlation, of that of the best start, below which another is no candidate
 _OUTLIER = 6.0  # standard deviations
 _CLEAR = 9.0  # by which the cost of one direction is less than that of the other: 3 sigma
 
@@ -153,7 +155,8 @@ def fit_twin(
     coarse = min(full, max(_SMALLEST, full // 4 | 1))
     few = _some_depths(stack)
     starts = find_starts(design, few, parameters, directions=directions, window=coarse)
-    descents = [_descend(design, few, parameters, start, coarse) for start in starts]
+    likely = [s for s in starts if s.correlation > _LIKELY * starts[0].correlation]
+    descents = [_descend(design, few, parameters, start, coarse) for start in likely]
     descents.sort(key=lambda descent: descent.solution.cost)
     best = descents[0]
     found = _descend(design, stack, parameters, best.start, full, values=best.solution.values)
@@ -170,7 +173,7 @@ def fit_twin(
 class _Descent:
     start: Start
     model: RateModel
-    problem: Problem
+    problem: StackProblem
     solution: Solution
 
 
@@ -210,7 +213,7 @@ def _descend(
         near=near,
     )
     slack = _COARSE_SLACK if window < model.camera.window else 0.0
-    problem = Problem(model, slack=slack)
+    problem = StackProblem(model, slack=slack)
     return _Descent(start, model, problem, minimise(problem, near))
 
 

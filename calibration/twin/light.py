@@ -76,6 +76,7 @@ class PointLight:
     def __init__(self, camera: Camera, nodes: int) -> None:
         self.camera, self.nodes = camera, nodes
         self._reliefs: dict[tuple[object, ...], Tensor] = {}
+        self._slopes: dict[tuple[object, ...], Tensor] = {}
 
     def waves(self, colour: int, values: Values) -> tuple[Tensor, Tensor]:
         """Wavelengths (W,) [m] and weights, summing to 1, of a colour."""
@@ -89,14 +90,12 @@ class PointLight:
     def relief(self, colour: int, values: Values, ray: Ray) -> Tensor:
         """Fields (W, N, N) of the mask."""
         wave, _ = self.waves(colour, values)
-        margin = margin_of(self.camera, values)
-        optical = ("etch_scale", "blur", "wavelength_shift", "bandwidth")
-        key = (colour, margin, ray.sine, *(values[name] for name in optical))
+        key = self._key(colour, values, ray)
         if key not in self._reliefs:
             while len(self._reliefs) >= 3:  # one per colour
                 self._reliefs.pop(next(iter(self._reliefs)))
             self._reliefs[key] = relief_field(
-                self.camera, values, wave, sine=ray.sine, margin=margin
+                self.camera, values, wave, sine=ray.sine, margin=margin_of(self.camera, values)
             )
         return self._reliefs[key]
 
@@ -163,24 +162,46 @@ class PointLight:
     ) -> dict[str, Tensor]:
         """Return changes (W, N, N) of the wave itself, by what cannot be said as a phase."""
         wave, _ = self.waves(colour, values)
-        out: dict[str, Tensor] = {}
-        margin = margin_of(self.camera, values)
         steps = {"etch_scale": 1e-4, "blur": 1e-3 * self.camera.mask.cell}
-        for name, step in steps.items():
-            if name in names:
-                low = max(0.0, values[name] - step) if name == "blur" else values[name] - step
-                high = values[name] + step
-                pair = [
-                    relief_field(
-                        self.camera, {**values, name: v}, wave, sine=ray.sine, margin=margin
-                    )
-                    for v in (high, low)
-                ]
-                out[name] = (pair[0] - pair[1]) / (high - low) * pupil.rest
+        out = {
+            name: self._relief_slope(colour, values, ray, name, step) * pupil.rest
+            for name, step in steps.items()
+            if name in names
+        }
         if "decentre_y" in names or "decentre_x" in names:
             both = decentred(self.camera, values, wave, ray, pupil.rest.shape[-1])
             out["decentre_y"], out["decentre_x"] = (pupil.relief * part for part in both)
         return out
+
+    def _relief_slope(
+        self, colour: int, values: Values, ray: Ray, name: str, step: float
+    ) -> Tensor:
+        """Slope (W, N, N) of the mask's fields, kept for the depths that share it."""
+        key = (name, *self._key(colour, values, ray))
+        if key not in self._slopes:
+            while len(self._slopes) >= 6:  # two per colour
+                self._slopes.pop(next(iter(self._slopes)))
+            wave, _ = self.waves(colour, values)
+            low, high = values[name] - step, values[name] + step
+            low = max(0.0, low) if name == "blur" else low
+            pair = [
+                relief_field(
+                    self.camera,
+                    {**values, name: value},
+                    wave,
+                    sine=ray.sine,
+                    margin=margin_of(self.camera, values),
+                )
+                for value in (high, low)
+            ]
+            self._slopes[key] = (pair[0] - pair[1]) / (high - low)
+        return self._slopes[key]
+
+    def _key(self, colour: int, values: Values, ray: Ray) -> tuple[object, ...]:
+        """Return what a relief depends on."""
+        optical = ("etch_scale", "blur", "wavelength_shift", "bandwidth")
+        margin = margin_of(self.camera, values)
+        return (colour, margin, ray.sine, *(values[name] for name in optical))
 
     def _energy(self) -> float:
         return float(self.camera.aperture.square().sum()) * self.camera.mask.cell**2
@@ -297,8 +318,7 @@ def _elements(
             mode = int(name[5:])
             one = torch.zeros(mode, dtype=torch.float64)
             one[-1] = 1
-            shape = zernike_at(one, pupil.y / radius, pupil.x / radius)
-            yield name, turned * shape.to(real)
+            yield name, turned * zernike_at(one, pupil.y / radius, pupil.x / radius).to(real)
         elif name in changes:
             yield name, changes[name][index]
 

@@ -12,7 +12,8 @@ Steps are Gauss-Newton's within a trusted distance. Slopes are dear and light is
 minimum, slopes are computed again only where they no longer foretell how the cost falls.
 """
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calibration.errors import CalibrationError
 from calibration.twin.parameters import Parameter
-from calibration.twin.rates import RateModel
 
 _STRAIGHT = 4.0  # standard deviations, widened with the residuals while the model is far off
 _CONVERGED = 0.01  # cost that is left to gain: a tenth of a standard deviation of all parameters
@@ -79,60 +78,25 @@ class Solution:
         return normal_equations(self.linear, self.straight)[0]
 
 
-class Problem:
-    """A stack to be explained by a model.
+class Problem(ABC):
+    """Measurements to be explained by some free parameters.
 
     Parameters
     ----------
-    model : RateModel
-        The model.
-    slack : float
-        Relative error of the model that is added to the variance, while parts are left out.
+    free : sequence of Parameter
+        The free parameters.
     """
 
-    def __init__(self, model: RateModel, *, slack: float = 0.0) -> None:
-        self.model = model
-        self.free = [p for p in model.parameters if p.scatter > 0]
-        stack = model.stack
-        self._measured: list[tuple[Tensor, Tensor, Tensor]] = []
-        for depth, view in enumerate(model.views):
-            part = (depth, view.rows, view.columns)
-            valid = torch.from_numpy(np.ascontiguousarray(stack.valid[part]))
-            rate = torch.from_numpy(np.ascontiguousarray(stack.rate[part]))[valid]
-            variance = torch.from_numpy(np.ascontiguousarray(stack.variance[part]))[valid]
-            weight = (variance + (slack * rate.clamp(min=0)).square()).rsqrt()
-            self._measured.append((valid, rate, weight))
-        if self.pixels <= len(self.free):
-            raise CalibrationError(
-                f"{self.pixels} valid pixels for {len(self.free)} parameters; measure more depths "
-                f"or hold more parameters"
-            )
+    def __init__(self, free: Sequence[Parameter]) -> None:
+        self.free = list(free)
 
-    @property
-    def pixels(self) -> int:
-        """Pixels that count."""
-        return sum(len(rate) for _, rate, _ in self._measured)
-
+    @abstractmethod
     def residual(self, values: Mapping[str, float]) -> list[Tensor]:
-        """Residuals at `values`."""
-        return [
-            (rate - self.model.predict(values, depth)[valid]) * weight
-            for depth, (valid, rate, weight) in enumerate(self._measured)
-        ]
+        """Residuals at `values`, as of `Linear`."""
 
+    @abstractmethod
     def linearise(self, values: Mapping[str, float]) -> Linear:
         """Residuals and slopes at `values`."""
-        scale = torch.tensor([p.scatter for p in self.free], dtype=torch.float64)
-        residual, slopes = [], []
-        for depth, (valid, rate, weight) in enumerate(self._measured):
-            expected, change = self.model.linearise(values, depth)
-            residual.append((rate - expected[valid]) * weight)
-            slopes.append((change[:, valid] * weight * scale[:, None]).float())
-        return Linear(residual, slopes)
-
-    def valid(self, depth: int) -> Tensor:
-        """Pixels (h, w) of the view of a depth that count."""
-        return self._measured[depth][0]
 
     def units(self, values: Mapping[str, float]) -> NDArray[np.float64]:
         """Free parameters in units of what is known of them."""

@@ -1,0 +1,62 @@
+"""A PSF stack as a problem of least squares: residuals and slopes of its valid pixels."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from calibration.errors import CalibrationError
+from calibration.twin.parameters import free
+from calibration.twin.rates import RateModel
+from calibration.twin.solve import Linear, Problem
+
+
+class StackProblem(Problem):
+    """A stack to be explained by a model.
+
+    Parameters
+    ----------
+    model : RateModel
+        The model.
+    slack : float
+        Relative error of the model that is added to the variance, while parts are left out.
+    """
+
+    def __init__(self, model: RateModel, *, slack: float = 0.0) -> None:
+        super().__init__(free(model.parameters))
+        self.model = model
+        stack = model.stack
+        self._measured: list[tuple[Tensor, Tensor, Tensor]] = []
+        for depth, view in enumerate(model.views):
+            part = (depth, view.rows, view.columns)
+            valid = torch.from_numpy(np.ascontiguousarray(stack.valid[part]))
+            rate = torch.from_numpy(np.ascontiguousarray(stack.rate[part]))[valid]
+            variance = torch.from_numpy(np.ascontiguousarray(stack.variance[part]))[valid]
+            weight = (variance + (slack * rate.clamp(min=0)).square()).rsqrt()
+            self._measured.append((valid, rate, weight))
+        pixels = sum(len(rate) for _, rate, _ in self._measured)
+        if pixels <= len(self.free):
+            raise CalibrationError(
+                f"{pixels} valid pixels for {len(self.free)} parameters; measure more depths or "
+                f"hold more parameters"
+            )
+
+    def residual(self, values: Mapping[str, float]) -> list[Tensor]:
+        return [
+            (rate - self.model.predict(values, depth)[valid]) * weight
+            for depth, (valid, rate, weight) in enumerate(self._measured)
+        ]
+
+    def linearise(self, values: Mapping[str, float]) -> Linear:
+        scale = torch.tensor([p.scatter for p in self.free], dtype=torch.float64)
+        residual, slopes = [], []
+        for depth, (valid, rate, weight) in enumerate(self._measured):
+            expected, change = self.model.linearise(values, depth)
+            residual.append((rate - expected[valid]) * weight)
+            slopes.append((change[:, valid] * weight * scale[:, None]).float())
+        return Linear(residual, slopes)
+
+    def valid(self, depth: int) -> Tensor:
+        """Pixels (h, w) of the view of a depth that count."""
+        return self._measured[depth][0]
