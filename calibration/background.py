@@ -197,25 +197,20 @@ def outside_spot(
     """
     values, noise = (np.where(valid, a, 0.0) for a in (image, variance))
     radius = np.hypot(*(np.arange(n)[s] - c for n, c, s in _axes(valid.shape, centre)))
-    largest = float(np.quantile(radius, 1 - _LEAST))
-    reach = 0.0
-    for _ in range(_ROUNDS):
-        beyond = valid & (radius >= reach)
-        level = _level(values, noise, beyond, _terms(order))
-        above = np.where(valid, values - level, 0.0)
-        seen = np.zeros(valid.shape, np.bool_)
-        for side in _WINDOWS:
-            # the mean of n pixels has their mean variance over n
-            error = np.sqrt(uniform_filter(noise, side, mode="constant")) / side
-            seen |= uniform_filter(above, side, mode="constant") > _ABOVE * error
-        pieces, _ = label(seen & valid, np.ones((3, 3)))
-        at = pieces[round(centre[0]), round(centre[1])]
-        if at == 0:
-            return np.zeros(valid.shape, np.bool_)
-        found = min(float(radius[pieces == at].max()) + 1, largest)
-        if found <= reach:
-            break
-        reach = found
+    farthest = float(np.quantile(radius, 1 - _LEAST))
+    # the level to look above: a large spot leaves nothing dark but the farthest pixels
+    level = _level(values, noise, valid & (radius >= farthest), _terms(order))
+    above = np.where(valid, values - level, 0.0)
+    seen = np.zeros(valid.shape, np.bool_)
+    for side in _WINDOWS:
+        # the mean of n pixels has their mean variance over n
+        error = np.sqrt(uniform_filter(noise, side, mode="constant")) / side
+        seen |= uniform_filter(above, side, mode="constant") > _ABOVE * error
+    pieces, _ = label(seen & valid, np.ones((3, 3)))
+    at = pieces[round(centre[0]), round(centre[1])]
+    if at == 0:
+        return np.zeros(valid.shape, np.bool_)
+    reach = min(float(radius[pieces == at].max()) + 1, farthest)
     return np.asarray(valid & (radius >= reach))
 
 

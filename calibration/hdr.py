@@ -14,8 +14,9 @@ sample at hand: samples that chance made darker would otherwise weigh more, and 
 come out too dark by about an electron. The expected signal is the merged one itself, with the
 noise of neighbours averaged where they do not differ by more than noise.
 
-Whether an exposure is clipped in a pixel is judged by the shorter ones, because to leave out those
-that happen to be bright would bias the rest. Negative values are noise, and kept.
+An exposure is left out where the mean of its frames comes near the clip level, and in the pixels
+around: the limit lies where no single sample is clipped yet, so that none is cut out of a mean.
+Negative values are noise, and kept.
 """
 
 import math
@@ -242,16 +243,13 @@ class _Exposure:
 
 def _clipped(sources: list[_Exposure], cfa: str) -> list[NDArray[np.bool_]]:
     """Pixels of each exposure that are clipped, or beside a clipped one."""
-    shape = sources[0].sum.total.shape
-    expected = np.zeros(shape)  # by the longest shorter exposure that was not clipped
     masks: list[NDArray[np.bool_]] = []
     for source in sources:
-        mask = np.zeros(shape, np.bool_)
+        mask = np.zeros(source.sum.total.shape, np.bool_)
         for name, place in places(mask, cfa):
             limit, highest = source.limits(name)
-            own = source.rate(name, place)
-            foreseen = expected[place] if masks else own
-            mask[place] = (foreseen > limit) | (source.sum.peak[place] >= highest)
+            bright = source.rate(name, place) > limit
+            mask[place] = bright | (source.sum.peak[place] >= highest)
         mask &= ~source.dark.hot
         if not masks and mask.any():
             raise CalibrationError(
@@ -260,9 +258,6 @@ def _clipped(sources: list[_Exposure], cfa: str) -> list[NDArray[np.bool_]]:
             )
         mask = binary_dilation(mask, np.ones((3, 3), np.bool_), iterations=_BLOOMING)
         masks.append(mask)
-        for name, place in places(mask, cfa):
-            seen = ~mask[place] & ~source.dark.hot[place]
-            expected[place][seen] = source.rate(name, place)[seen]
     return masks
 
 

@@ -1,7 +1,7 @@
 r"""How far one image is displaced against another, to hundredths of a pixel, and how surely.
 
 The displacement is where the cross-correlation has its maximum: found on whole pixels by Fourier
-transforms, then refined by evaluating the same sum of frequencies between them [1]_. With
+transforms, then between them by the same sum of frequencies [1]_ and its derivatives. With
 gradients of the reference f and the image g, and the variance v of the noise of both, its
 covariance is
 
@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 from calibration.errors import CalibrationError
 from calibration.uncertainty import Uncertain, weighted_line
 
-_STEPS = (0.1, 0.01, 0.001)  # pixels; each stage searches around the result of the one before
-_REACH = 15  # steps to either side
+_STEP = 0.1  # pixels of the grid between whole ones
+_REACH = 10  # steps to either side
+_ROUNDS = 4  # of Newton's method; each doubles the digits
 _UNSURE = 0.5  # pixels; more than this is no registration
 _BETTER = 1.5  # times what chance alone brings about
 
@@ -214,27 +215,30 @@ def _maximum(cross: NDArray[np.complex128]) -> tuple[float, float]:
         float(p if p < (n + 1) // 2 else p - n)
         for p, n in zip(peak, correlation.shape, strict=True)
     ]
-    fy, fx = (np.fft.fftfreq(n) for n in cross.shape)
-    steps = np.arange(-_REACH, _REACH + 1)
-    for step in _STEPS:
-        rows, columns = (p + step * steps for p in place)
-        down = np.exp(2j * math.pi * rows[:, None] * fy)
-        along = np.exp(2j * math.pi * fx[:, None] * columns)
-        values = (down @ cross @ along).real
-        i, j = divmod(int(np.argmax(values)), len(steps))
-        place = [float(rows[i]), float(columns[j])]
-    # a parabola through the last three values finds what the grid leaves
-    place[0] += step * _vertex(values[max(i - 1, 0) : i + 2, j])
-    place[1] += step * _vertex(values[i, max(j - 1, 0) : j + 2])
-    return place[0], place[1]
-
-
-def _vertex(values: NDArray[np.float64]) -> float:
-    if len(values) < 3:
-        return 0.0
-    low, middle, high = (float(v) for v in values)
-    curvature = low - 2 * middle + high
-    return 0.0 if curvature >= 0 else min(max((low - high) / (2 * curvature), -0.5), 0.5)
+    waves = [2j * math.pi * np.fft.fftfreq(n) for n in cross.shape]
+    rows, columns = (p + _STEP * np.arange(-_REACH, _REACH + 1) for p in place)
+    values = (np.exp(rows[:, None] * waves[0]) @ cross @ np.exp(waves[1][:, None] * columns)).real
+    i, j = divmod(int(np.argmax(values)), len(columns))
+    row, column = float(rows[i]), float(columns[j])
+    for _ in range(_ROUNDS):  # Newton's method, from a tenth of a pixel
+        down, along = np.exp(row * waves[0]), np.exp(column * waves[1])
+        # derivatives of the correlation, by the orders down and along
+        of = {
+            (a, b): float(((down * waves[0] ** a) @ cross @ (along * waves[1] ** b)).real)
+            for a in range(3)
+            for b in range(3 - a)
+        }
+        determinant = of[2, 0] * of[0, 2] - of[1, 1] ** 2
+        if not (of[2, 0] < 0 and determinant > 0):
+            break  # no maximum near: an edge, or noise
+        step = (
+            (of[1, 1] * of[0, 1] - of[0, 2] * of[1, 0]) / determinant,
+            (of[1, 1] * of[1, 0] - of[2, 0] * of[0, 1]) / determinant,
+        )
+        if max(map(abs, step)) > 2 * _STEP:
+            break
+        row, column = row + step[0], column + step[1]
+    return row, column
 
 
 def _uncertainty(

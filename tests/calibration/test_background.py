@@ -72,15 +72,16 @@ def test_negative_noise_is_kept():
     assert (image[fit.used] < 0).mean() == pytest.approx(0.5, abs=0.015)
 
 
-def test_outliers_on_one_side_do_not_pull():
+@pytest.mark.parametrize("side", [1, -1])
+def test_outliers_on_one_side_do_not_pull(side):
     rng = np.random.default_rng(5)
     image, variance = noisy(surface(), rng)
     hit = rng.random(SHAPE) < 0.02
-    image[hit] += rng.exponential(500, hit.sum())
+    image[hit] += side * rng.exponential(500, hit.sum())
     fit = fit_background(image, variance, ALL)
     error = (fit.surface() - surface())[::16, ::16] / np.sqrt(fit.variance())[::16, ::16]
     assert np.abs(error).max() < 4.5
-    assert not fit.used[hit & (image > surface() + 20)].any()
+    assert not fit.used[hit & (side * (image - surface()) > 20)].any()
 
 
 def test_noise_above_what_was_told_widens_the_uncertainty():
@@ -111,6 +112,16 @@ def test_the_circle_holds_all_visible_light_and_little_else():
     assert light[outside].max() < 1
     assert outside.mean() > 0.55
     assert not outside_spot(*noisy(surface(), rng), ALL, CENTRE).any()
+
+
+def test_a_spot_that_fills_most_of_the_region_is_seen_as_a_whole():
+    """Most pixels are lit: their median is no level to look above."""
+    y, x = np.indices(SHAPE)
+    radius = np.hypot(y - CENTRE[0], x - CENTRE[1])
+    light = np.where(radius < 62, 20.0, 0.0)
+    assert np.median(light) == 20
+    image, variance = noisy(surface() + light, np.random.default_rng(10))
+    assert light[outside_spot(image, variance, ALL, CENTRE)].max() == 0
 
 
 def test_what_does_not_determine_a_surface_is_refused():

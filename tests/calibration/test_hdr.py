@@ -100,11 +100,22 @@ def test_saturation_never_enters():
         clipped = rate * use.exposure > 0.9 * sensor.top
         assert clipped.any()
         assert use.clipped >= clipped.mean()
-    # as if the longest had no ceiling: bright pixels are those of the short ones
+    # bright pixels are those of the shortest alone
     bright = rate > 0.9 * sensor.top / LADDER[1]
     error = (merged.rate - rate)[bright] / rate[bright]
     assert abs(error.mean()) < 2e-3
     assert merged.variance[bright].min() > 0.5 * (rate[bright] / LADDER[0] / 8).min()
+
+
+@pytest.mark.parametrize(("share", "left_out"), [(0.91, 1.0), (0.89, 0.0)])
+def test_nine_tenths_of_the_clip_level_is_the_limit(share, left_out):
+    sensor = sensor_of((32, 48))
+    rate = np.full(sensor.shape, share * sensor.top / LADDER[1])
+    merged = merge(
+        bracket_of(sensor, rate, LADDER[:2]), darks_of(sensor, LADDER[:2]), noise_of(sensor)
+    )
+    # a hundredth is 2.5 deviations of the mean of eight frames; masks grow by two pixels
+    assert merged.exposures[1].clipped == pytest.approx(left_out, abs=0.25)
 
 
 def test_light_that_blooms_into_neighbours_does_not_enter():
@@ -116,7 +127,7 @@ def test_light_that_blooms_into_neighbours_does_not_enter():
         charge = sensor.charge(rate * exposure, exposure)
         full = rate * exposure > sensor.full_well
         for axis in (0, 1):  # a full pixel spills into those beside it
-            for step in (-1, 1):
+            for step in (-2, -1, 1, 2):
                 charge += 60 * (np.roll(full, step, axis) & ~full)
         bracket.add(raw(sensor, sensor.digitised(charge), exposure, number=number))
     merged = merge(bracket, darks_of(sensor), noise_of(sensor))

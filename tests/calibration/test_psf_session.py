@@ -127,6 +127,30 @@ def test_regions_are_cut_to_what_they_have_in_common(taken):
         psf_stacks([near, replace(far, merged=away)], session)
 
 
+def test_darks_of_a_larger_region_are_cut_to_that_of_the_frames(taken):
+    _, session, darks, noise, (near, _) = taken
+    around = ((6, 2), (4, 8))
+    larger = replace(
+        darks,
+        masters={
+            key: replace(
+                dark,
+                mean=np.pad(dark.mean, around, constant_values=1e4),
+                hot=np.pad(dark.hot, around, constant_values=True),
+            )
+            for key, dark in darks.masters.items()
+        },
+        region=Roi(
+            darks.region.row - 6,
+            darks.region.column - 4,
+            darks.region.height + 8,
+            darks.region.width + 12,
+        ),
+    )
+    again = merge_step(session, "psf-01", noise, larger)
+    np.testing.assert_array_equal(again.merged.rate, near.merged.rate)
+
+
 def test_places_across_the_axis_are_stacks_of_their_own(taken):
     _, session, _, _, (near, far) = taken
     beside = replace(far, position={**far.position, "x": 0.05})

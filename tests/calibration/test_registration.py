@@ -22,12 +22,12 @@ SHAPE = (64, 80)
 MIDDLE = (30.0, 41.0)
 
 
-@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.37, -0.81), (-7.253, 4.5), (0.5, 0.5)])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.37123, -0.81077), (-7.25338, 4.5), (0.5, 0.5)])
 def test_a_known_displacement_comes_back(shift):
     moved = image(SHAPE, (MIDDLE[0] + shift[0], MIDDLE[1] + shift[1]))
     found = register(image(SHAPE, MIDDLE), 0.3 * moved, variance=1.0)
-    # without noise, the last parabola is all that is left
-    assert (found.row.value, found.column.value) == pytest.approx(shift, abs=1e-5)
+    # without noise, rounding is all that is left
+    assert (found.row.value, found.column.value) == pytest.approx(shift, abs=1e-7)
     assert found.similarity == pytest.approx(1, abs=1e-6)
 
 

@@ -50,6 +50,15 @@ def test_within_noise_the_spot_comes_back_and_the_variance_says_how_well():
     assert np.abs((blurred(width) - SPOT) / np.sqrt(variance)).max() > 3
 
 
+def test_regularising_leaves_the_energy_and_less_noise():
+    gains = []
+    for alpha in (0.0, 0.1, 0.3):
+        back = without_disc(blurred(1.6), ONE, 1.6, alpha=alpha)
+        assert back.image.sum() == pytest.approx(SPOT.sum(), rel=1e-6)
+        gains.append(back.noise_gain)
+    assert gains == sorted(gains, reverse=True)
+
+
 def test_noise_grows_as_told():
     rng = np.random.default_rng(1)
     for width in (0.5, 1.0, 1.6):
