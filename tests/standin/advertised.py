@@ -62,7 +62,7 @@ def properties_of(sensor, rotation):
         PROPERTIES.Rotation: rotation,
         PROPERTIES.UnitCellSize: Size(nanometres, nanometres),
         PROPERTIES.PixelArraySize: Size(width, height),
-        PROPERTIES.PixelArrayActiveAreas: [Rectangle(0, 0, width, height)],
+        PROPERTIES.PixelArrayActiveAreas: (Rectangle(0, 0, width, height),),
         PROPERTIES.ScalerCropMaximum: Rectangle(0, 0, width, height),
         PROPERTIES.SensorSensitivity: 1.0,
         DRAFT_PROPERTIES.ColorFilterArrangement: int(

@@ -88,6 +88,8 @@ class Request:
     status: Status = Status.Pending
 
     def add_buffer(self, stream, buffer):
+        if stream in self.buffers:
+            raise RuntimeError("Failed to add buffer: File exists")
         self.buffers[stream] = buffer
 
     def set_control(self, identity, value):

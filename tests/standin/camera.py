@@ -146,9 +146,10 @@ class Camera:
         self._mode = configuration.mode
         for stream in configuration:
             stream.stream = Stream(stream)
-        return 0
 
     def create_request(self, cookie=0):
+        if self._configuration is None:
+            raise RuntimeError("Failed to create request: Cannot allocate memory")
         return Request(cookie)
 
     def queue_request(self, request):

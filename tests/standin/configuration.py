@@ -1,11 +1,14 @@
 """The negotiation of streams: what is asked for, and what a camera grants."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from tests.standin import main_stream
 from tests.standin.geometry import FLIPS, ColorSpace, Orientation, PixelFormat, Size, flipped_cfa
 from tests.standin.pipelines import raw_row_bytes
+
+#: Of a processed stream, unless another of its formats is asked for.
+DEFAULT_FORMAT = "XBGR8888"
 
 
 class StreamRole(Enum):
@@ -20,7 +23,7 @@ class SensorConfiguration:
     """The sensor mode asked for."""
 
     bit_depth: int = 0
-    output_size: Size | None = None
+    output_size: Size = field(default_factory=Size)
 
 
 class StreamFormats:
@@ -127,11 +130,10 @@ class CameraConfiguration:
             if stream.is_raw:
                 name, size = pipeline.granted(asked[0], self.cfa, mode.bits), Size(*mode.size)
                 row = raw_row_bytes(name, size.width)
-            elif asked[0] in main_stream.FORMATS:
-                name, size = asked
-                row = main_stream.row_bytes(name, size.width)
             else:
-                return CameraConfiguration.Status.Invalid
+                name, size = asked
+                name = name if name in main_stream.FORMATS else DEFAULT_FORMAT
+                row = main_stream.row_bytes(name, size.width)
             stream.pixel_format, stream.size = PixelFormat(name), size
             planar = 2 if name == "YUV420" else 1  # its chroma rows, half as long, are aligned too
             stream.stride = pipeline.stride(row // planar) * planar
@@ -158,5 +160,5 @@ def generate(board, roles):
             formats = StreamFormats(sizes)
             streams.append(StreamConfiguration(formats, name, Size(*sensor.size)))
         else:
-            streams.append(StreamConfiguration(None, PixelFormat("XBGR8888"), Size(640, 480)))
+            streams.append(StreamConfiguration(None, PixelFormat(DEFAULT_FORMAT), Size(640, 480)))
     return CameraConfiguration(board, streams)

@@ -1,10 +1,13 @@
 """Controls, properties and metadata: their identities, types and enumerations."""
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from types import SimpleNamespace
 from typing import Any
+
+from tests.standin.geometry import Rectangle
 
 
 class ControlType(Enum):
@@ -43,11 +46,34 @@ class ControlInfo:
         return []
 
 
+def _whole(bits: int) -> Callable[[Any], int]:
+    def cast(item: Any) -> int:
+        number = operator.index(item)
+        if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
+            raise TypeError(f"{number} needs more than {bits} bits")
+        return number
+
+    return cast
+
+
+def _real(item: Any) -> float:
+    if isinstance(item, str | bytes):  # which Python would parse
+        raise TypeError(f"{item!r} is not a number")
+    return float(item)
+
+
+def _rectangle(item: Any) -> Rectangle:
+    if not isinstance(item, Rectangle):
+        raise TypeError(f"{item!r} is not a Rectangle")
+    return item
+
+
 _CASTS = {  # what the binding converts to, and what it takes for it
     ControlType.Bool: bool,
-    ControlType.Integer32: operator.index,
-    ControlType.Integer64: operator.index,
-    ControlType.Float: float,
+    ControlType.Integer32: _whole(32),
+    ControlType.Integer64: _whole(64),
+    ControlType.Float: _real,
+    ControlType.Rectangle: _rectangle,
 }
 
 
