@@ -180,6 +180,10 @@ class RateModel:
             each = [self.light.slopes(c, values, ray, window, names) for c in range(3)]
             energies = torch.stack([energy for energy, _ in each])
             slopes = {name: torch.stack([one[name] for _, one in each]) for name in names}
+            for axis, tangent in zip("yx", ray.tangent, strict=True):
+                # a source beside the axis moves its image when it comes nearer
+                shift = self._behind(values) * tangent / ray.distance
+                slopes[DISTANCE] = slopes[DISTANCE] - shift * slopes[f"boresight_{axis}"]
         for name in by_difference:
             slopes[name] = self._difference(values, depth, name)
         if gap:

@@ -153,7 +153,7 @@ def minimise(problem: Problem, start: Mapping[str, float], *, most: int = 20) ->
             taken = problem.units(trial) - units
             foretold = float(2 * down @ taken - taken @ hessian @ taken)
             if 2 * down @ step < _CONVERGED:
-                if not reused or temper * _mean_square(linear.residual, straight) > _SAME:
+                if not reused or _as_before(linear.residual, straight, temper):
                     return Solution(values, linear, straight, cost / temper, count)
                 break
             residual = problem.residual(trial)
@@ -227,8 +227,13 @@ def _cost(
 
 
 def _mean_square(residual: list[Tensor], straight: float) -> float:
-    whole = torch.cat(residual)
-    return float((huber_weight(whole, straight) * whole.square()).mean())
+    return float(torch.cat(residual).abs().clamp(max=straight).square().mean())
+
+
+def _as_before(residual: list[Tensor], straight: float, temper: float) -> bool:
+    """Whether residuals still have the size for which weights were chosen."""
+    same = temper * max(1.0, _mean_square(residual, straight)) > _SAME
+    return same and _straight(residual) > _SAME * straight
 
 
 def _straight(residual: list[Tensor]) -> float:
