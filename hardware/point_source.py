@@ -20,6 +20,8 @@ STARTUP = 2.5
 #: A query is asked this often where the line was damaged.
 QUESTIONS = 3
 EMERGENCY = b"!"
+#: Code of the error for what needs `CLR` first.
+REFUSED_IN_ALARM = "6"
 _LINE = re.compile(rb"(OK|ERR|EVT) ([ -)+-~]+)\*([0-9A-F]{2})")
 
 
@@ -127,6 +129,10 @@ class PointSource:
         """Send a command from any thread, past whoever talks; its reply is not waited for."""
         self._link.urgent(b"\n" + framed(f"{self._next_tag()} {text}"))
 
+    def halted(self) -> bool:
+        """Return whether an emergency stop is latched; it outlives the program that gave it."""
+        return self.query("POS?").get("alarm") == "estop"
+
     def halt(self) -> None:
         """Stop the motion and darken the LED at once, from any thread; `CLR` leaves it."""
         self._link.urgent(EMERGENCY)
@@ -169,7 +175,10 @@ class PointSource:
                 return dict(word.partition("=")[::2] for word in words[1:])
             if kind == "ERR" and words[:1] == [tag]:
                 code, what = (*words[1:], "", "")[:2]
-                raise DeviceFault(f"ERR {code}", f"{what}: {request!r}", position_trusted=True)
+                hint = "look at it, then clear() it" if code == REFUSED_IN_ALARM else ""
+                raise DeviceFault(
+                    f"ERR {code}", f"{what}: {request!r}", position_trusted=True, hint=hint
+                )
             if kind == "ERR" and words[:1] == ["0"]:
                 return line
         raise self._link.timed_out(request, REPLY)

@@ -1,18 +1,17 @@
 """A rig: one camera with the stages, lights and modulators around it, and what stops them all."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from hardware.cameras.base import Camera
 from hardware.clock import Clock, SystemClock
-from hardware.errors import HardwareError
 from hardware.lights.base import Light
 from hardware.modulators.base import PhaseModulator
 from hardware.motion.axes import Axis
 from hardware.motion.base import Stage
-from hardware.safety import Safety, Stoppable
+from hardware.safety import Safety, Stoppable, Stopped, tell_all
 
 
 @dataclass
@@ -106,19 +105,12 @@ class Rig:
         return None
 
     def park(self) -> list[str]:
-        """Lights off and stages stopped; return what could not be told, and why."""
-        failed = []
-        for name, light in self.lights.items():
-            try:
-                light.off()
-            except HardwareError as error:
-                failed.append(f"light {name}: {error}")
-        for name, stage in self.stages.items():
-            try:
-                stage.stop()
-            except HardwareError as error:
-                failed.append(f"stage {name}: {error}")
-        return failed
+        """Lights off and stages stopped, all at once; return what could not be told, and why."""
+        calls: dict[str, Callable[[], None]] = {f"light {n}": v.off for n, v in self.lights.items()}
+        calls |= {f"stage {n}": v.stop for n, v in self.stages.items()}
+        done = Stopped("parked")
+        tell_all(calls, done, clock=self.clock)
+        return [f"{name}: {done.failed[name]}" for name in calls if name in done.failed]
 
     def close(self) -> None:
         """Park, and release all devices, the camera last; safe to call twice."""

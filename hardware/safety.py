@@ -51,6 +51,47 @@ class Stopped:
     failed: dict[str, str] = field(default_factory=dict)
 
 
+def tell_all(
+    calls: Mapping[str, Callable[[], object]],
+    done: Stopped,
+    *,
+    clock: Clock,
+    within: float | None = None,
+) -> None:
+    """Call all, each in a thread of its own, so that neither a mute nor a broken one delays others.
+
+    Parameters
+    ----------
+    calls : mapping of str to callable
+        What to call for each device.
+    done : Stopped
+        Where it is written which of them took it, and which failed.
+    clock : Clock
+        Source of time.
+    within : float or None
+        Longest wait for all of them together; None waits for the last [s].
+    """
+    begun = clock.now()
+
+    def tell(name: str, call: Callable[[], object]) -> None:
+        try:
+            call()
+            done.seconds[name] = clock.now() - begun
+        except Exception as error:  # whatever it is, the others are told
+            done.failed[name] = str(error)
+
+    threads = {
+        name: threading.Thread(target=tell, args=(name, call), daemon=True)
+        for name, call in calls.items()
+    }
+    for thread in threads.values():
+        thread.start()
+    for name, thread in threads.items():
+        thread.join(None if within is None else max(0.0, within - (clock.now() - begun)))
+        if thread.is_alive():
+            done.failed[name] = f"did not take it within {within:g} s"
+
+
 class Safety:
     """Stops all devices of a rig.
 
@@ -69,26 +110,9 @@ class Safety:
 
     def emergency_stop(self, reason: str) -> Stopped:
         """Stop all devices, each in a thread of its own, so that a mute one delays no other."""
-        begun, done = self._clock.now(), Stopped(reason)
-        self.stopped = done
-
-        def stop(name: str, device: Stoppable) -> None:
-            try:
-                device.emergency_stop()
-                done.seconds[name] = self._clock.now() - begun
-            except Exception as error:  # whatever it is, the others are stopped
-                done.failed[name] = str(error)
-
-        threads = {
-            name: threading.Thread(target=stop, args=(name, device), daemon=True)
-            for name, device in self.devices.items()
-        }
-        for thread in threads.values():
-            thread.start()
-        for name, thread in threads.items():
-            thread.join(max(0.0, STOP_WITHIN - (self._clock.now() - begun)))
-            if thread.is_alive():
-                done.failed[name] = f"did not take the stop within {STOP_WITHIN:g} s"
+        done = self.stopped = Stopped(reason)
+        calls = {name: device.emergency_stop for name, device in self.devices.items()}
+        tell_all(calls, done, clock=self._clock, within=STOP_WITHIN)
         for name, why in done.failed.items():
             log.error("EMERGENCY STOP (%s): %s was not stopped: %s", reason, name, why)
         return done

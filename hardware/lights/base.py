@@ -104,10 +104,12 @@ class Light(ABC):
                 "the set-up is in place"
             )
         with self._command:
-            if level > 0 and self._stopped.is_set():
-                raise EmergencyStopped("an emergency stop is latched", hint="clear() it first")
+            if level > 0:
+                self._refuse_if_stopped()
             try:
                 self._apply(channel, level)
+                if level > 0:
+                    self._refuse_if_stopped()  # the stop may have come before what it should undo
             except (HardwareError, KeyboardInterrupt):
                 with suppress(HardwareError):
                     self.off()
@@ -143,6 +145,10 @@ class Light(ABC):
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _refuse_if_stopped(self) -> None:
+        if self._stopped.is_set():
+            raise EmergencyStopped("an emergency stop is latched", hint="clear() it first")
 
     def _guard(self) -> None:
         """Start the time after which a forgotten light goes dark, or end it."""

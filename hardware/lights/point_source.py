@@ -39,6 +39,12 @@ class PointSourceLight(Light):
             raise ValueError(f"longest = {longest:g} s, expected 0 (never) to 86400 s")
         self._released = False
         self._controller = PointSource.shared(port)
+        try:
+            if self._controller.halted():
+                self._stopped.set()
+        except BaseException:
+            self._controller.release()
+            raise
 
     def _apply(self, channel: str, level: float) -> None:
         number = round(256 * level) - 1 if level > 0 else 0

@@ -5,7 +5,6 @@ before, and it can be cancelled with its position kept. One line at a time is un
 the controller's receive buffer of 128 bytes is never overrun.
 """
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,8 +40,6 @@ _FOREIGN = {
     "Sleep": "the motors are off",
     "Check": "G-code is checked, nothing moves",
 }
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -310,8 +307,6 @@ class GrblStage(Stage):
             )
             for name, axis in self.axes.items()
         }
-        wrong, odd = complaints(self._settings, wanted)
-        for what in odd:
-            log.warning("%s: %s", self.port, what)
+        wrong = complaints(self._settings, wanted)
         if wrong:
             raise HardwareError(f"{self.port}: the controller does not fit: {'; '.join(wrong)}")

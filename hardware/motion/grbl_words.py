@@ -108,8 +108,8 @@ def parse_setting(line: str) -> tuple[int, float] | None:
 
 def complaints(
     settings: Mapping[int, float], wanted: Mapping[str, tuple[float, float, float]]
-) -> tuple[list[str], list[str]]:
-    """Return why these settings of the controller are no good, and what is only worth a warning.
+) -> list[str]:
+    """Return why these settings of the controller are no good.
 
     Parameters
     ----------
@@ -118,13 +118,13 @@ def complaints(
     wanted : mapping of str to tuple of float
         Low and high limit and speed by letter [mm or degrees, and the same per minute].
     """
-    wrong, odd = [], []
+    wrong = []
     if settings.get(13, 0):
         wrong.append("it reports in inches: set $13=0")
     if not int(settings.get(22, 0)) & 1:
         wrong.append("homing is off, so it never knows where it stands: set $22=1")
     if not settings.get(20, 0):
-        odd.append("its soft limits are off: set $20=1")
+        wrong.append("its own limits are off: set $20=1")
     for letter, (low, high, speed) in wanted.items():
         index = LETTERS.index(letter)
         travel, rate = settings.get(130 + index), settings.get(110 + index)
@@ -140,7 +140,7 @@ def complaints(
             wrong.append(
                 f"speed {speed:g}/min of {letter} is above its {rate:g}/min, ${110 + index}"
             )
-    return wrong, odd
+    return wrong
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -57,6 +57,12 @@ class PointSourceStage(Stage):
             )
         self._alive = False
         self._controller = PointSource.shared(self.port, clock=self.clock)
+        try:
+            if self._controller.halted():
+                self._stopped.set()
+        except BaseException:
+            self._controller.release()
+            raise
 
     def _read(self) -> Reading:
         said = self._controller.query("POS?")

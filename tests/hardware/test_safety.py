@@ -114,6 +114,17 @@ def test_a_stop_in_mid_move_reaches_stage_and_light():
         light.set("led", 1.0)
 
 
+def test_a_stop_that_overtakes_the_command_for_light_leaves_it_dark():
+    light = SimulatedLight({"led": Channel()})
+    lit = []
+    light._apply = lambda channel, level: (light.emergency_stop(), lit.append(level))
+    light._dark = lambda: lit.append(0.0)
+    with pytest.raises(EmergencyStopped):
+        light.set("led", 1.0)
+    assert lit[-1] == 0.0
+    assert light.state == {"led": 0.0}
+
+
 def test_silence_is_told_once_until_the_next_beat():
     told = []
     heart = Heartbeat(lambda: told.append(time.monotonic()), longest=0.05)

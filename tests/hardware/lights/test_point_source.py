@@ -64,6 +64,31 @@ def test_the_controller_itself_goes_dark_after_the_longest_time(device):
         assert device.ledtime == 2500
 
 
+def test_a_stop_outlives_the_program_that_gave_it(device):
+    with PointSourceLight({"led": Channel()}, device.path) as light:
+        light.emergency_stop()
+    with (
+        PointSourceLight({"led": Channel()}, device.path) as light,
+        PointSourceStage(axes(), device.path, steps=STEPS) as stage,
+    ):
+        assert stage.status().stopped
+        with pytest.raises(EmergencyStopped, match=r"clear\(\)"):
+            stage.home()
+        with pytest.raises(EmergencyStopped, match=r"clear\(\)"):
+            light.set("led", 1.0)
+        stage.clear()
+        light.clear()
+        stage.home()
+        light.set("led", 1.0)
+
+
+def test_an_alarm_that_a_program_left_is_named_with_what_to_do(device):
+    with PointSourceStage(axes(), device.path, steps=STEPS) as stage:
+        device.alarm("far")
+        with pytest.raises(DeviceFault, match=r"look at it, then clear\(\) it"):
+            stage.home()
+
+
 def test_it_is_dark_at_the_end_whatever_happens(device):
     light = PointSourceLight({"led": Channel()}, device.path)
     with contextlib.suppress(KeyboardInterrupt), light:

@@ -80,6 +80,7 @@ def test_settings_that_are_texts_are_none():
     ("number", "value", "match"),
     [
         (13, 1, r"\$13=0"),
+        (20, 0, r"\$20=1"),
         (22, 0, r"\$22=1"),
         (130, 10, r"\$130"),
         (111, 100, r"speed 3000/min of Y .* \$111"),
@@ -89,12 +90,6 @@ def test_settings_that_do_not_fit_are_refused(device, number, value, match):
     device.settings[number] = value
     with pytest.raises(HardwareError, match=match):
         GrblStage(AXES, device.path)
-
-
-def test_soft_limits_that_are_off_are_worth_a_warning(device, caplog):
-    device.settings[20] = 0
-    GrblStage(AXES, device.path).close()
-    assert "$20=1" in caplog.text
 
 
 def test_positive_limits_are_no_machine_coordinates(device):
