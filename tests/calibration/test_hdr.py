@@ -118,6 +118,15 @@ def test_nine_tenths_of_the_clip_level_is_the_limit(share, left_out):
     assert merged.exposures[1].clipped == pytest.approx(left_out, abs=0.25)
 
 
+def test_a_single_clipped_frame_leaves_the_exposure_out():
+    sensor = sensor_of((32, 48))
+    rate = np.full(sensor.shape, 0.8 * sensor.top / LADDER[1])
+    # the third frame of the longer exposure clips; the mean of all eight stays below the limit
+    bracket = bracket_of(sensor, rate, LADDER[:2], light=lambda n: 1.4 if n == 5 else 1.0)
+    merged = merge(bracket, darks_of(sensor, LADDER[:2]), noise_of(sensor))
+    assert merged.exposures[1].clipped == 1
+
+
 def test_light_that_blooms_into_neighbours_does_not_enter():
     sensor = sensor_of()
     rate = spot(sensor.shape, peak=0.8 * sensor.top / LADDER[0], radius=8, wing=0)
