@@ -24,7 +24,6 @@ from calibration.illumination import Light, Smooth, fitted_light
 from calibration.scene_convolution import Array, SceneConvolution, lag_products
 from calibration.stationary import Stationary, conjugate_gradients, filtered
 
-_ROUNDS = 3  # of PSF and light in turn
 _TOLERANCE = 5e-4  # of the residual of the normal equations
 _MOST_STEPS = 60
 _WEAK = 0.01  # of the mean precision: the first prior
@@ -101,6 +100,7 @@ def fit_kernel(
     oversampling: int = 1,
     positive: bool = False,
     degree: int = 2,
+    rounds: int = 3,
 ) -> KernelFit:
     """Return the PSF that takes scenes to their pictures.
 
@@ -116,6 +116,8 @@ def fit_kernel(
         Keep the PSF at zero or above; `relative_error` then is that without.
     degree : int, default 2
         Of the polynomials of the light.
+    rounds : int, default 3
+        Of PSF and light in turn; one will do for even light.
 
     Raises
     ------
@@ -124,7 +126,7 @@ def fit_kernel(
     """
     if not exposures:
         raise ValueError("exposures is empty: one picture or more is needed")
-    return _Solver(exposures, reach, oversampling, degree).solved(positive=positive)
+    return _Solver(exposures, reach, oversampling, degree).solved(rounds, positive=positive)
 
 
 class _Solver:
@@ -151,7 +153,7 @@ class _Solver:
         self.smooth = [Smooth(e.weight, degree) for e in exposures]
         self.lags = [lag_products(e.scene - self.level, self.side - 1) for e in exposures]
 
-    def solved(self, *, positive: bool) -> KernelFit:
+    def solved(self, rounds: int, *, positive: bool) -> KernelFit:
         plain = sum(
             float(np.sum(e.weight * smooth.left(e.picture) ** 2))
             for e, smooth in zip(self.exposures, self.smooth, strict=True)
@@ -159,7 +161,7 @@ class _Solver:
         gains = [np.full(e.picture.shape, float(e.picture.mean())) for e in self.exposures]
         psf = np.zeros((self.side, self.side))
         penalty: Array | None = None
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             lags, right = self._data(gains)
             if penalty is None:
                 middle = float(lags[self.side - 1, self.side - 1])

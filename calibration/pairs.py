@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from calibration.errors import CalibrationError
+from calibration.geometry.camera import split_orientation
 from calibration.geometry.plane import PlaneMap, fit_plane, projected
 from calibration.kernel import Exposure, KernelFit, fit_kernel
 from calibration.target_registration import block_shifts
@@ -135,9 +136,7 @@ def psf_of_pairs(
             f"the orientation (try orientations='all')"
         )
     middle = _derivative(matrix, coded)
-    mirrored = bool(np.linalg.det(middle) < 0)
-    turn = math.atan2(middle[0, 1], middle[1, 1])
-    quarters = round((-turn if mirrored else turn) / (math.pi / 2)) % 4
+    mirrored, quarters, _ = split_orientation(middle)
     return PairPsf(kernel, matrix, mirrored, quarters)
 
 

@@ -20,7 +20,8 @@ _SPOTS = 9  # darkest that may be markers
 _MOST_UNEVEN = 1.35  # largest over smallest scale of a plane seen at a few degrees
 _MOST_KEYSTONE = 0.25  # change of the scale across the target
 _LEAST_SIDE = 0.2  # of the frame's diagonal
-_LEAST_EXPLAINED = 0.02  # beyond what as many free parameters would explain
+_LEAST_LEAD = 0.05  # of the right placing over the next, in share of the structure explained
+_PLENTY = 0.2
 _TRIED = 12  # placings of four markers
 
 
@@ -50,7 +51,7 @@ def located(
     Returns
     -------
     (float, PlaneMap)
-        Share of the field's structure that it explains, less what chance would, and the map.
+        Share of the field's structure that it explains beyond what the next way does; the map.
 
     Raises
     ------
@@ -59,17 +60,20 @@ def located(
     """
     best: tuple[float, PlaneMap] | None = None
     for corners in itertools.islice(_quadruples(picture, target), _TRIED):
-        for plane in _placings(corners, target, sampling, frame):
-            score = _explained(picture, weight, sampling, plane, target, reach)
-            if best is None or score > best[0]:
-                best = (score, plane)
-        if best is not None and best[0] > 10 * _LEAST_EXPLAINED:
+        tried = [
+            (_explained(picture, weight, sampling, plane, target, reach), plane)
+            for plane in _placings(corners, target, sampling, frame)
+        ]
+        tried.sort(key=lambda t: -t[0])
+        # the other ways to lay it there say what chance explains
+        if len(tried) > 1 and (best is None or tried[0][0] - tried[1][0] > best[0]):
+            best = (tried[0][0] - tried[1][0], tried[0][1])
+        if best is not None and best[0] > _PLENTY:
             break
-    if best is None or best[0] < _LEAST_EXPLAINED:
-        found = "no four dark spots lie as its markers do" if best is None else (
-            f"its field explains {max(best[0], 0):.1%} of the structure, {_LEAST_EXPLAINED:.0%} is "
-            f"needed"
-        )  # fmt: skip
+    if best is None or best[0] < _LEAST_LEAD:
+        found = "no four dark spots lie as its markers do"
+        if best is not None:
+            found = f"no way to lay it on its markers explains {_LEAST_LEAD:.0%} more than the next"
         raise CalibrationError(
             f"the target was not found: {found}; show all of it with its quiet zone, use markers "
             f"wider than the blur, expose longer, or give the pixels of the corners"
@@ -161,7 +165,7 @@ def _explained(
     target: RandomTarget,
     reach: int,
 ) -> float:
-    """Share of the random field's structure that the target explains, less what chance would."""
+    """Return the share of the random field's structure that the target explains."""
     scene, inside = rendered(target, plane, sampling, picture.shape, reach, 1)
     rows = sampling.places(0, picture.shape[0])
     columns = sampling.places(1, picture.shape[1])
@@ -174,7 +178,7 @@ def _explained(
     if count < 4 * (2 * reach + 1) ** 2:
         return 0.0
     try:
-        fit = fit_kernel([Exposure(picture, weight * in_field, scene)], reach)
+        fit = fit_kernel([Exposure(picture, weight * in_field, scene)], reach, rounds=1)
     except CalibrationError:
         return 0.0
-    return fit.explained - (2 * reach + 1) ** 2 / count
+    return fit.explained

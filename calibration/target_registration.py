@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from calibration.errors import CalibrationError
+from calibration.geometry.camera import split_orientation
 from calibration.geometry.plane import PlaneFit, PlaneMap, fit_plane
 from calibration.kernel import Exposure, KernelFit, fit_kernel
 from calibration.random_target import RandomTarget
@@ -101,9 +102,8 @@ class TargetRegistration:
 
     @property
     def quarter_turns(self) -> int:
-        """How often the target is turned by 90 deg, x axis towards larger rows, 0 to 3."""
-        turn = -self.map.turn if self.mirrored else self.map.turn
-        return round(turn / (math.pi / 2)) % 4
+        """How often it is turned by 90 deg from x towards y, after a mirror of x, 0 to 3."""
+        return split_orientation(self.map.linear)[1]
 
 
 def register_target(
@@ -193,7 +193,7 @@ def _turned(
     """Return the next map, its fit, and the shifts of blocks before it, with their errors."""
     scene, inside = rendered(target, plane, sampling, values.shape, reach, 1)
     exposure = Exposure(values, weight * inside, scene)
-    kernel = fit_kernel([exposure], reach)
+    kernel = fit_kernel([exposure], reach, rounds=2)
     places, shifts, sigma = block_shifts([exposure], kernel)
     seen = np.asarray(sampling.first) + sampling.step * places
     fit = fit_plane(

@@ -74,11 +74,6 @@ class PlaneMap:
         """Whether the plane is seen as in a mirror."""
         return bool(np.linalg.det(self.linear) < 0)
 
-    @property
-    def turn(self) -> float:
-        """Turn of the plane's x axis from the columns' axis towards larger rows [rad]."""
-        return math.atan2(self.linear[0, 1], self.linear[1, 1])
-
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for a file."""
         return {
