@@ -106,10 +106,14 @@ class Preview:
         Test pictures, at most.
     nodes : int
         Wavelengths per colour channel.
+    distance : float, optional
+        Where it looks from [m]; by default the reference distance of the run.
     """
 
-    def __init__(self, work: Codesign, *, pictures: int, nodes: int) -> None:
-        reference = work.protocol.reference
+    def __init__(
+        self, work: Codesign, *, pictures: int, nodes: int, distance: float | None = None
+    ) -> None:
+        reference = work.protocol.reference if distance is None else distance
         self.protocol = replace(
             work.protocol,
             distances=(reference,),
@@ -125,11 +129,14 @@ class Preview:
         self.power = load_scene_power(work.run / "scene_power.npz")
         self.strengths = _strengths(read_json(work.run / "inversion_strengths.json"))
 
-    def look(self, camera: Camera, *, label: str, progress: bool) -> Seen:
-        """PSF and numbers of one camera."""
+    def look(
+        self, camera: Camera, *, label: str, progress: bool, psf: Tensor | None = None
+    ) -> Seen:
+        """PSF and numbers of one camera; `psf` (3, h, w) is one that was measured of it."""
         reference = self.protocol.reference
-        with torch.no_grad():
-            psf = camera.psf([reference], nodes=self.protocol.nodes)[0]
+        if psf is None:
+            with torch.no_grad():
+                psf = camera.psf([reference], nodes=self.protocol.nodes)[0]
         found = evaluate_camera(
             StaticCamera(camera, {reference: psf}),
             self.regressor,

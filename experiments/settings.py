@@ -69,6 +69,7 @@ PHYSICAL = {
     "reference_distance": "length",
     "rim_diameters": "length",
     "rim_distances": "length",
+    "source_diameter": "length",
     "spacing": "length",
     "spherical": "length",
     "stage_offset": "length",

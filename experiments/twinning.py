@@ -5,8 +5,10 @@ lies, how bright the source is and how much other light there is are found, beca
 compared without. Its image is moved by tilting the wave, not by shifting samples.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +17,14 @@ from calibration.errors import CalibrationError
 from calibration.stack import PsfStack
 from calibration.twin import Parameters, TwinFit, camera_parameters, fit_twin, known
 from calibration.twin.rates import RateModel, raw_camera
+from experiments.store import ArtifactError, load_arrays, save_arrays
 from optics.camera import Camera
 
 #: What says where the image lies and how bright it is, of any camera.
 PLACEMENT = ("boresight_y", "boresight_x", "power", "red", "blue", "ambient")
 #: What a design has none of, though a made camera is expected to have some.
 _NONE = ("blur", "veil", "skirt")
+_PLAIN = ("power", "correlation", "chi_square")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,19 +33,56 @@ class Laid:
 
     Attributes
     ----------
-    fit : TwinFit
-        How it was laid.
+    design : Camera
+        What it differs from by `values`.
     expected : ndarray
         (D, H, W) rates that it shows, other light left out; NaN beyond its window [e-/s].
+    values : mapping of str to float
+        Parameters of a twin: where the image lies, and all errors.
+    power : float
+        Rate times squared distance per energy fraction of green [e-/s m^2].
+    correlation, chi_square : float
+        With what was measured, over all valid pixels.
+    fit : TwinFit or None
+        How it was laid; None where it was read from a file.
     """
 
-    fit: TwinFit
+    design: Camera
     expected: NDArray[np.float64]
+    values: Mapping[str, float]
+    power: float
+    correlation: float
+    chi_square: float
+    fit: TwinFit | None = None
 
     @property
     def ambient(self) -> float:
         """Light of everything but the source [e-/s]."""
-        return self.fit.values["ambient"]
+        return self.values["ambient"]
+
+    def save(self, path: Path) -> None:
+        """Write everything but the design, as .npz."""
+        sheet = {name: getattr(self, name) for name in _PLAIN} | {"values": dict(self.values)}
+        text = np.frombuffer(json.dumps(sheet).encode(), np.uint8)
+        save_arrays(path, {"expected": self.expected, "sheet": text})
+
+
+def load_laid(path: Path, design: Camera) -> Laid:
+    """Read what `Laid.save` wrote of a camera with this design.
+
+    Raises
+    ------
+    ArtifactError
+        The file is missing or damaged.
+    """
+    arrays = load_arrays(path)
+    try:
+        sheet = json.loads(arrays["sheet"].tobytes())
+        power, correlation, chi_square = (float(sheet[name]) for name in _PLAIN)
+        values = {name: float(value) for name, value in sheet["values"].items()}
+        return Laid(design, arrays["expected"], values, power, correlation, chi_square)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{path} holds no camera that was laid: {error}") from error
 
 
 def lay_design(
@@ -102,7 +143,9 @@ def _laid(
         fit = fit_twin(design, stack, placed, directions=directions)
     except ValueError as error:  # pixels or regions that cannot be those of this design
         raise CalibrationError(f"the design does not belong to the session: {error}") from error
-    return Laid(fit, _expected(fit, stack))
+    return Laid(
+        design, _expected(fit, stack), fit.values, fit.power, fit.correlation, fit.chi_square, fit
+    )
 
 
 def _near_spot(stack: PsfStack, camera: Camera, parameters: Parameters) -> Parameters:
