@@ -43,8 +43,13 @@ def camera(library):
     camera.release()
 
 
-def configured(library, camera):
-    """Acquire and configure; return the configuration of the stream and its buffers."""
+@pytest.fixture
+def granted(library, camera):
+    """A configuration of the camera, with its buffers; `request` makes requests.
+
+    They are kept until the camera stands still: the virtual one of libcamera 0.7 still looks at
+    a request when it has handed it back.
+    """
     camera.acquire()
     configuration = camera.generate_configuration([library.StreamRole.Viewfinder])
     stream = configuration.at(0)
@@ -53,9 +58,21 @@ def configured(library, camera):
     assert configuration.validate() == library.CameraConfiguration.Status.Valid
     camera.configure(configuration)
     made, keeper = buffers(camera, stream.stream, stream.frame_size)
-    return SimpleNamespace(
-        all=configuration, stream=stream.stream, buffers=made, keeper=keeper, asked=stream
+    requests = []
+
+    def request(cookie=0):
+        requests.append(camera.create_request(cookie))
+        return requests[-1]
+
+    yield SimpleNamespace(
+        all=configuration,
+        asked=stream,
+        stream=stream.stream,
+        buffers=made,
+        keeper=keeper,
+        request=request,
     )
+    camera.stop()
 
 
 def completed(library, timeout=3.0):
@@ -103,8 +120,7 @@ def test_steps_out_of_order_are_refused(library, camera):
         camera.create_request(1)
 
 
-def test_a_running_camera_cannot_be_configured_or_released(library, camera):
-    granted = configured(library, camera)
+def test_a_running_camera_cannot_be_configured_or_released(library, camera, granted):
     camera.start()
     with pytest.raises(RuntimeError, match="Failed to configure camera: Permission denied"):
         camera.configure(granted.all)
@@ -122,8 +138,7 @@ def test_a_configuration_is_a_list_of_streams_that_stay_themselves(library, came
     assert configuration.at(0).stream is None
 
 
-def test_a_valid_configuration_tells_the_length_of_rows_and_frames(library, camera):
-    granted = configured(library, camera)
+def test_a_valid_configuration_tells_the_length_of_rows_and_frames(library, camera, granted):
     width, height = SIZE
     assert granted.asked.stride >= width
     assert granted.asked.frame_size == granted.asked.stride * height * 3 // 2
@@ -174,9 +189,8 @@ def test_properties_have_the_types_that_picamera2_converts(library, camera):
         ("FrameDurationLimits", (1000, 2000)),
     ],
 )
-def test_a_control_takes_what_can_be_converted_without_loss(library, camera, name, value):
-    configured(library, camera)
-    camera.create_request(0).set_control(getattr(library.controls, name), value)
+def test_a_control_takes_what_can_be_converted_without_loss(library, camera, granted, name, value):
+    granted.request(0).set_control(getattr(library.controls, name), value)
 
 
 @pytest.mark.parametrize(
@@ -193,16 +207,14 @@ def test_a_control_takes_what_can_be_converted_without_loss(library, camera, nam
         ("ScalerCrop", (0, 0, 8, 8)),
     ],
 )
-def test_a_control_of_the_wrong_type_is_refused(library, camera, name, value):
-    configured(library, camera)
-    request = camera.create_request(0)
+def test_a_control_of_the_wrong_type_is_refused(library, camera, granted, name, value):
+    request = granted.request(0)
     with pytest.raises(RuntimeError, match="Unable to cast"):
         request.set_control(getattr(library.controls, name), value)
 
 
-def test_a_request_goes_from_pending_to_complete_and_back(library, camera):
-    granted = configured(library, camera)
-    request = camera.create_request(78)
+def test_a_request_goes_from_pending_to_complete_and_back(library, camera, granted):
+    request = granted.request(78)
     assert request.status == library.Request.Status.Pending
     assert request.buffers == {}
     assert request.metadata == {}
@@ -223,25 +235,22 @@ def test_a_request_goes_from_pending_to_complete_and_back(library, camera):
     assert back.buffers == {granted.stream: granted.buffers[0]}
 
 
-def test_a_stream_has_one_buffer_in_a_request(library, camera):
-    granted = configured(library, camera)
-    request = camera.create_request(0)
+def test_a_stream_has_one_buffer_in_a_request(library, camera, granted):
+    request = granted.request(0)
     request.add_buffer(granted.stream, granted.buffers[0])
     with pytest.raises(RuntimeError, match="Failed to add buffer: File exists"):
         request.add_buffer(granted.stream, granted.buffers[1])
 
 
-def test_a_request_is_not_taken_by_a_camera_that_stands_still(library, camera):
-    granted = configured(library, camera)
-    request = camera.create_request(0)
+def test_a_request_is_not_taken_by_a_camera_that_stands_still(library, camera, granted):
+    request = granted.request(0)
     request.add_buffer(granted.stream, granted.buffers[0])
     with pytest.raises(RuntimeError, match="Failed to queue request: Permission denied"):
         camera.queue_request(request)
 
 
-def test_the_event_is_over_once_the_requests_are_fetched(library, camera):
-    granted = configured(library, camera)
-    requests = [camera.create_request(cookie) for cookie in range(3)]
+def test_the_event_is_over_once_the_requests_are_fetched(library, camera, granted):
+    requests = [granted.request(cookie) for cookie in range(3)]
     camera.start()
     for request, buffer in zip(requests, granted.buffers, strict=False):
         request.add_buffer(granted.stream, buffer)
@@ -253,9 +262,8 @@ def test_the_event_is_over_once_the_requests_are_fetched(library, camera):
     assert not select.select([library.CameraManager.singleton().event_fd], [], [], 0.1)[0]
 
 
-def test_all_requests_come_back_from_a_camera_that_is_stopped(library, camera):
-    granted = configured(library, camera)
-    requests = [camera.create_request(cookie) for cookie in range(4)]
+def test_all_requests_come_back_from_a_camera_that_is_stopped(library, camera, granted):
+    requests = [granted.request(cookie) for cookie in range(4)]
     camera.start()
     for request, buffer in zip(requests, granted.buffers, strict=True):
         request.add_buffer(granted.stream, buffer)

@@ -3,12 +3,14 @@
 import re
 import shutil
 import subprocess
+from enum import IntEnum
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.real.virtual_camera import scene
+from tests.real.virtual_camera import scene, surface
 
 HERE = Path(__file__).parent
 
@@ -65,3 +67,36 @@ def test_peak_of_the_scene_survives_the_jpeg_and_tells_every_flip(tmp_path):
 
 def test_script_is_valid_bash():
     subprocess.run(["bash", "-n", str(HERE / "run")], check=True)
+
+
+def test_surface_tells_what_is_missing_and_what_differs():
+    class Status(IntEnum):
+        Ready = 1
+
+    class Camera:
+        def start(self, controls):
+            """start(self: libcamera.Camera, controls: dict[Id, int] = {}) -> None"""
+
+        def stop(self):
+            """stop(self: libcamera.Camera) -> None"""
+
+    identity = SimpleNamespace(type=SimpleNamespace(name="Float"))
+    library = SimpleNamespace(Status=Status, Camera=Camera, Gain=identity)
+    described = {
+        "Status": {},
+        "Status.Ready": {"value": 1},
+        "Status.Gone": {"value": 2},
+        "Camera": {},
+        "Camera.start": {"takes": [0, 1]},
+        "Camera.stop": {"takes": [0, 0]},
+        "Gain": {"type": "Float"},
+    }
+    found = dict(surface.differences(described, library))
+    assert found == {"Status.Gone": "is not in libcamera"}
+    wrong = {
+        "Status.Ready": {"value": 2},
+        "Camera.start": {"takes": [1, 2]},
+        "Camera.stop": {"takes": [1, 1]},
+        "Gain": {"type": "Bool"},
+    }
+    assert set(dict(surface.differences(described | wrong, library))) == {"Status.Gone", *wrong}
