@@ -6,13 +6,16 @@ cut, a full disk, a stage that lost its position) costs one frame at most.
     ./lab capture plan=psf_stack rig=bench
     ./lab capture plan=psf_stack rig=raspberry_pi dry=true     frames, time and disk
     ./lab capture run=runs/capture/<time> resume=true          go on after a break
+    ./lab capture run=<folder> resume=true clear=true          the same, after an emergency stop
     ./lab capture dng session=latest frame=17                  one frame for other programs
 """
 
 import logging
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -22,9 +25,9 @@ from experiments.rigs import open_rig
 from experiments.runs import find_run
 from experiments.settings import Settings, SettingsError, build
 from experiments.store import ArtifactError, ResourceError, save_json
-from hardware.errors import HardwareError
+from hardware.errors import EmergencyStopped, HardwareError
 from hardware.rig import Rig
-from hardware.session import Plan, Session, check_plan, chosen_mode, estimate, run_session
+from hardware.session import Plan, Recorded, Session, check_plan, chosen_mode, estimate, run_session
 from hardware.session.runner import SESSION
 
 #: File of what a simulated rig hides.
@@ -41,15 +44,18 @@ def main(settings: Settings, run: Path) -> None:
         left = estimate(plan, chosen_mode(plan, rig), rig.axes, begun)
         _keep_truth(rig, plan, run)
         log.info("%s on %s: %d frames in %d steps", plan.name, rig.name, left.frames, left.steps)
+        if settings["clear"]:
+            rig.safety.clear()
         with tqdm(total=left.frames, unit="frame", disable=not settings["progress"]) as bar:
             try:
                 run_session(
-                    run, plan, rig, about=rig.about(), watch=lambda frame: bar.update(),
+                    run, plan, rig, about=rig.about(), watch=_counter(bar, plan, rig, run),
                     compress=settings["compress"],
                 )  # fmt: skip
-            except (HardwareError, ResourceError):
+            except (HardwareError, ResourceError) as error:
                 if (run / SESSION).exists():
-                    log.warning("paused; to go on: ./lab capture run=%s resume=true", run)
+                    clear = " clear=true" if isinstance(error, EmergencyStopped) else ""
+                    log.warning("paused; to go on: ./lab capture run=%s resume=true%s", run, clear)
                 raise
     session = Session.open(run)
     metrics = numbers(session)
@@ -68,6 +74,20 @@ def _keep_truth(rig: Rig, plan: Plan, run: Path) -> None:
     truth = rig.known_truth()
     if truth is not None and not (run / TRUTH).exists():
         save_json(run / TRUTH, truth)
+
+
+def _counter(bar: Any, plan: Plan, rig: Rig, run: Path) -> Callable[[Recorded], None]:
+    """Return what moves the bar on; its end moves where a step needs other frames than supposed."""
+    mode, reached = chosen_mode(plan, rig), set()
+
+    def count(frame: Recorded) -> None:
+        bar.update()
+        if frame.step not in reached:
+            reached.add(frame.step)
+            left = estimate(plan, mode, rig.axes, Session.open(run).history)
+            bar.total = bar.n + left.frames
+
+    return count
 
 
 def numbers(session: Session) -> dict[str, float]:

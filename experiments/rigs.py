@@ -39,7 +39,7 @@ def open_rig(settings: Settings) -> Rig:
     with ExitStack() as opened:
         stages, lights, modulators = {}, {}, {}
         for name, node in settings["stages"].items():
-            axes = {axis: _axis(part) for axis, part in node["axes"].items()}
+            axes = {axis: axis_of(part) for axis, part in node["axes"].items()}
             stages[name] = build(_without(node, "axes"), axes=axes, clock=clock)
             opened.callback(stages[name].close)
         for name, node in settings["lights"].items():
@@ -72,7 +72,8 @@ def _without(node: Settings, key: str) -> Settings:
     return Settings({k: v for k, v in node.items() if k != key}, node.path)
 
 
-def _axis(node: Settings) -> Axis:
+def axis_of(node: Settings) -> Axis:
+    """Return the axis that `node` describes; its limits say whether it is linear or rotary."""
     dimension = _dimension(node.get("low"))
     values: dict[str, Any] = {"unit": "rad" if dimension == "angle" else "m"}
     for key, value in node.items():

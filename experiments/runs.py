@@ -25,7 +25,7 @@ CONFIG = "config.json"
 #: Settings that may change when a run is continued: its steps so far do not depend on them.
 FREE = (
     "run", "resume", "steps", "progress", "checkpoint_every", "log_every", "device", "workers",
-    "port",
+    "port", "host", "key_file", "clear",
 )  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Record:
         self._fresh = not (folder / RECORD).exists()
         self._record: dict[str, Any] = {
             "job": job,
-            "overrides": _without_resume(overrides),
+            "overrides": _lasting(overrides),
             "state": "running",
             "started": _now(),
             "versions": _versions(),
@@ -174,10 +174,12 @@ class Record:
             log.warning("%s could not be moved to this run: %s", link, error)
 
 
-def _without_resume(overrides: Sequence[str]) -> list[str]:
-    if "resume=true" not in [o.lower() for o in overrides]:
-        return list(overrides)
-    return [o for o in overrides if o.partition("=")[0] not in ("resume", "run")]
+def _lasting(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that hold again when the run is continued."""
+    once = {"clear"}  # said anew each time, by somebody who looked
+    if "resume=true" in [o.lower() for o in overrides]:
+        once |= {"resume", "run"}
+    return [o for o in overrides if o.partition("=")[0] not in once]
 
 
 def _now() -> str:

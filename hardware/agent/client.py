@@ -147,7 +147,8 @@ class AgentClient:
 
     def emergency_stop(self, reason: str = "") -> dict[str, Any]:
         """Stop everything at the agent; also without control, and after the heartbeat failed."""
-        return self._request("POST", "/api/emergency-stop", {"reason": reason or self._name}, 2.0)
+        told = {"reason": reason or f"asked by {self._name}"}
+        return self._request("POST", "/api/emergency-stop", told, 2.0)
 
     def frames(
         self, exposures: list[float], repeats: int, gain: float, within: float
@@ -273,7 +274,7 @@ def rest(attempt: int) -> None:
     time.sleep(REST * 2**attempt * random.uniform(0.5, 1.5))
 
 
-def token_of(key_file: Path | None) -> str:
+def token_of(key_file: Path | str | None) -> str:
     """Return the token of a file or of the environment.
 
     Raises
@@ -281,7 +282,7 @@ def token_of(key_file: Path | None) -> str:
     ValueError
         There is none.
     """
-    token = read_token(key_file)
+    token = read_token(None if key_file is None else Path(key_file))
     if not token:
         raise ValueError(
             "key_file = null and VEILENS_TOKEN is not set: put the token of the agent into a file "

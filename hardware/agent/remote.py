@@ -273,7 +273,7 @@ def open_remote(url: str, token: str) -> Rig:
         raise
 
 
-def connect(host: str = "localhost", port: int = 8765, key_file: Path | None = None) -> Rig:
+def connect(host: str = "localhost", port: int = 8765, key_file: Path | str | None = None) -> Rig:
     """Return the rig of the agent at `host`, with the token of a file or of VEILENS_TOKEN.
 
     Parameters
@@ -282,7 +282,7 @@ def connect(host: str = "localhost", port: int = 8765, key_file: Path | None = N
         Name or address of its machine; "localhost" at the near end of an SSH tunnel.
     port : int
         TCP port, 1 to 65535.
-    key_file : Path, optional
+    key_file : path, optional
         File that holds the token.
     """
     if not 1 <= port <= 65535:

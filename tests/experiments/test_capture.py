@@ -2,6 +2,8 @@
 
 import html.parser
 import io
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,18 +15,23 @@ from PIL import Image
 
 from experiments import capture
 from experiments.contact_sheet import png, thumbnail
-from experiments.rigs import open_rig
+from experiments.rigs import axis_of, open_rig
 from experiments.settings import Settings, SettingsError
 from experiments.store import read_json, verify
 from hardware.errors import DeviceFault
+from hardware.lights import Channel, SimulatedLight
+from hardware.motion import SimulatedStage
+from hardware.rig import Rig
 from hardware.session import Session
 from hardware.session.frames import write_frame
 from tests.experiments.calling import caller
 from tests.hardware.session.small import assert_whole, small_rig
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["rig=simulated", "plan.depths=2", "plan.auto.count=2", "plan.repeats=2", "plan.dark_repeats=2",
-         "plan.size=[32,48]", "progress=false"]  # fmt: skip
+SMALL = [
+    "rig=simulated", "plan.depths=2", "plan.auto.count=2", "plan.repeats=2", "plan.dark_repeats=2",
+    "plan.size=[32,48]", "progress=false",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -118,6 +125,69 @@ def test_a_fault_ends_with_5_and_the_session_goes_on(lab, monkeypatch):
     code, *_ = lab("resume=true", "progress=false")  # the newest unfinished one
     assert code == 0
     assert_whole(Session.open(only()))
+
+
+def test_a_stop_that_the_devices_hold_is_left_by_who_says_so_and_only_once(lab, monkeypatch):
+    stopped = open_rig
+
+    def latched(settings):
+        rig = stopped(settings)
+        rig.safety.emergency_stop("somebody pressed it before")
+        return rig
+
+    monkeypatch.setattr(capture, "open_rig", latched)
+    breaking(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT))
+    lab(*SMALL, "clear=true")
+    monkeypatch.setattr("hardware.session.runner.write_frame", write_frame)
+    code, output, errors = lab("resume=true", "progress=false")
+    assert (code, "emergency stop is latched" in errors) == (5, True)
+    assert f"to go on: ./lab capture run={only()} resume=true clear=true" in output
+    code, *_ = lab("resume=true", "clear=true", "progress=false")
+    assert code == 0
+    assert_whole(Session.open(only()))
+
+
+def test_the_bar_ends_where_the_frames_do(lab, monkeypatch):
+    bars = []
+
+    class Bar(capture.tqdm):
+        def __init__(self, *arguments, **keywords):
+            super().__init__(*arguments, **keywords)
+            bars.append(self)
+
+    monkeypatch.setattr(capture, "tqdm", Bar)
+    assert lab(*SMALL, "progress=true", "plan.depths=3")[0] == 0
+    assert bars[0].n == bars[0].total == len(Session.open(only()).frames())
+
+
+@pytest.mark.parametrize(
+    "words", [["plan.light={panel: 0.5}"], ["plan=single", "plan.light={point: 1.0}"]]
+)
+def test_any_channel_can_be_chosen(lab, words):
+    rig = ["rig=simulated", "dry=true"]
+    assert lab(*rig, *words)[0] == 0
+    assert "channel = 'lamp'" in lab(*rig, "plan.light={lamp: 1.0}")[2]
+
+
+def test_the_plan_shown_for_a_table_fits_it(lab, monkeypatch):
+    """The first lines of the rig's file, with simulated devices of the same axes and channels."""
+    text = (ROOT / "configs/rig/raspberry_pi.yaml").read_text("utf-8")
+    (words,) = re.findall(r"\./lab capture (.*)", text)
+
+    def simulated(settings):
+        assert settings["stages"]["rail"]["_target_"] == "hardware.motion.grbl.GrblStage"
+        parts = settings["stages"]["rail"]["axes"]
+        rig = small_rig()
+        axes = {name: axis_of(part) for name, part in parts.items()}
+        lights = SimulatedLight(dict.fromkeys(settings["lights"]["source"]["channels"], Channel()))
+        return Rig(rig.camera, {"rail": SimulatedStage(axes)}, {"source": lights})
+
+    monkeypatch.setattr(capture, "open_rig", simulated)
+    code, output, errors = lab(
+        *shlex.split(words), "plan.size=[32,48]", "plan.auto.longest=1s", "dry=true"
+    )
+    assert (code, errors) == (0, "")
+    assert "7 steps" in output
 
 
 def test_another_plan_is_refused_with_the_difference(lab, monkeypatch):
