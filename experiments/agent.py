@@ -19,7 +19,7 @@ from experiments.rigs import open_rig
 from experiments.settings import Settings, SettingsError
 from experiments.store import save_json
 from hardware.agent import Agent, AgentServer
-from hardware.agent.token import read_token
+from hardware.web import read_token
 
 log = logging.getLogger(__name__)
 

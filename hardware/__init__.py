@@ -10,6 +10,7 @@ Loads with numpy and pyserial alone; anything else is imported inside the module
 `hardware.rig`               one camera with everything around it
 `hardware.safety`            one stop for all of it
 `hardware.agent`             the process that owns a rig, its live page, and the rig from afar
+`hardware.web`                what pages are served by
 `hardware.dng`               a frame for other programs
 `hardware.session`           captures that any interruption costs one frame at most
 `hardware.storage`           files that are written whole or not at all

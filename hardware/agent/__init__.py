@@ -2,10 +2,9 @@
 
 ========================  ========================================================================
 `hardware.agent.agent`    a rig with one client in control (`Agent`); `lease`, `preview`, `live`
-`hardware.agent.server`   the same over HTTP, with the live page (`AgentServer`); `api`, `reading`
+`hardware.agent.server`   the same over HTTP, with the live page (`AgentServer`); `api`
 `hardware.agent.wire`     what travels; its version
 `hardware.agent.remote`   the rig seen from the other end (`open_remote`); `client`
-`hardware.agent.token`    what clients show
 ========================  ========================================================================
 """
 

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hardware.agent import wire
-from hardware.agent.token import check_token, read_token
 from hardware.errors import (
     DeviceDisconnected,
     DeviceNotFound,
@@ -24,6 +23,7 @@ from hardware.errors import (
     ProtocolError,
 )
 from hardware.frames import RawFrame
+from hardware.web import check_token, read_token
 
 #: Longest wait for the connection, and for an answer that needs no motion [s].
 CONNECT_WITHIN, ANSWER_WITHIN = 5.0, 10.0

@@ -18,11 +18,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.agent.token import new_token, read_token
 from hardware.clock import Clock, SystemClock
 from hardware.errors import HardwareError
 from hardware.modulators.display import Display, Pattern, Report
-from hardware.modulators.page_server import PageServer, is_loopback
+from hardware.modulators.page_server import PageServer
+from hardware.web import is_loopback, new_token, read_token
 
 #: Longest wait for black at the end [s].
 _CLOSE_WITHIN = 1.0
@@ -103,7 +103,7 @@ class Screen:
             self._display, self.shape, host, port, token or random
         )
         #: What to open in the browser; the part behind # is secret
-        self.address = self._server.url + (f"#token={random}" if random else "")
+        self.address = f"{self._server.url}/" + (f"#token={random}" if random else "")
         log.info("open %s in full screen on the panel of %d x %d", self.address, columns, rows)
 
     def show(self, picture: NDArray[Any]) -> str:

@@ -12,9 +12,9 @@ import pytest
 
 from hardware.agent import Agent, AgentServer
 from hardware.agent import server as server_module
-from hardware.agent.reading import HEAD_LIMIT
-from hardware.agent.token import read_token
 from hardware.errors import DeviceNotFound
+from hardware.web.reading import HEAD_LIMIT
+from hardware.web.token import read_token
 from tests.hardware.agent.bench import CLIENT, TOKEN, ask, exchange, serving, small_rig
 
 
@@ -209,8 +209,8 @@ def test_a_huge_head_is_refused(server):
 
 
 def test_a_request_that_trickles_in_ends_at_a_deadline(server, monkeypatch):
-    monkeypatch.setattr("hardware.agent.reading.HEAD_WITHIN", 0.5)
-    monkeypatch.setattr("hardware.agent.reading.BODY_WITHIN", 0.5)
+    monkeypatch.setattr("hardware.web.reading.HEAD_WITHIN", 0.5)
+    monkeypatch.setattr("hardware.web.reading.BODY_WITHIN", 0.5)
     whole = (
         f"POST /api/emergency-stop HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
         "Content-Length: 60\r\n\r\n"
