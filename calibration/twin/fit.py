@@ -28,7 +28,7 @@ from optics.imaging import StrayLight
 from optics.lenses import ZernikeLens
 
 _SMALLEST = 63  # side of the middle of the image that the first descent sees [pixels]
-_COARSE_SLACK = 0.05  # relative, of what lies outside of that
+_COARSE_SLACK = 0.02  # error of the model in the first descent, of the brightest pixel
 _LIKELY = 0.6  # correlation, of that of the best start, below which another is no candidate
 _OUTLIER = 6.0  # standard deviations
 _CLEAR = 9.0  # by which the cost of one direction is less than that of the other: 3 sigma
@@ -212,7 +212,7 @@ def _descend(
         window=window,
         near=near,
     )
-    slack = _COARSE_SLACK if window < model.camera.window else 0.0
+    slack = _COARSE_SLACK if values is None else 0.0
     problem = StackProblem(model, slack=slack)
     return _Descent(start, model, problem, minimise(problem, near))
 

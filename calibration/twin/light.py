@@ -36,6 +36,7 @@ WAVE_SLOPES = (
 #: Slope with respect to the source's distance.
 DISTANCE = "distance"
 
+_SMOOTHEST = 1e-13  # relief that is none [m]
 _BATCH = 2**25  # fields in work together [bytes]
 
 
@@ -77,6 +78,10 @@ class PointLight:
         self.camera, self.nodes = camera, nodes
         self._reliefs: dict[tuple[object, ...], Tensor] = {}
         self._slopes: dict[tuple[object, ...], Tensor] = {}
+        with torch.no_grad():
+            height = camera.mask.height()
+        # displacing nothing has no effect, which a sampled stop shows only nearly
+        self._featureless = bool(height.max() - height.min() < _SMOOTHEST)
 
     def waves(self, colour: int, values: Values) -> tuple[Tensor, Tensor]:
         """Wavelengths (W,) [m] and weights, summing to 1, of a colour."""
@@ -101,6 +106,7 @@ class PointLight:
 
     def plane(self, colour: int, values: Values, ray: Ray, window: Window) -> Tensor:
         """Energy fraction on every pixel of `window`, float64 (side, side)."""
+        values = self._placed(values)
         with torch.no_grad():
             relief = self.relief(colour, values, ray)
             wave, weight = self.waves(colour, values)
@@ -130,6 +136,7 @@ class PointLight:
         """
         if values["gap"] or self.camera.gap:
             raise ValueError("slopes: the waves of a camera with a gap are not taken apart")
+        values = self._placed(values)
         with torch.no_grad():
             relief = self.relief(colour, values, ray)
             wave, weight = self.waves(colour, values)
@@ -168,10 +175,16 @@ class PointLight:
             for name, step in steps.items()
             if name in names
         }
-        if "decentre_y" in names or "decentre_x" in names:
+        if {"decentre_y", "decentre_x"} & set(names) and not self._featureless:
             both = decentred(self.camera, values, wave, ray, pupil.rest.shape[-1])
             out["decentre_y"], out["decentre_x"] = (pupil.relief * part for part in both)
         return out
+
+    def _placed(self, values: Values) -> Values:
+        """Return values without a decentre that nothing could show."""
+        if not self._featureless:
+            return values
+        return {**values, "decentre_y": 0.0, "decentre_x": 0.0}
 
     def _relief_slope(
         self, colour: int, values: Values, ray: Ray, name: str, step: float

@@ -18,7 +18,7 @@ from calibration.twin.solve import Solution, huber_weight
 
 _LEAST_GAIN = 0.5  # share to which the variance has to shrink
 _TIED = 0.95  # correlation from which on a pair is named
-_TILE = 32  # side of the blocks of the bootstrap [pixels]
+_TILES = 8  # blocks of the bootstrap along each side of the window
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Posterior:
     unidentifiable : dict of str to str
         Parameters without a number, and why.
     correlated : tuple of (str, str, float)
-        Pairs of identified parameters whose errors go together, and their correlation.
+        Pairs whose errors go together, and their correlation.
     condition : float
         Largest over smallest eigenvalue of H + 1.
     """
@@ -76,7 +76,7 @@ def posterior(names: Sequence[str], hessian: NDArray[np.float64]) -> Posterior:
         (names[j], names[k], float(correlation[j, k]))
         for j in range(len(names))
         for k in range(j + 1, len(names))
-        if abs(correlation[j, k]) > _TIED and not {names[j], names[k]} & set(unclear)
+        if abs(correlation[j, k]) > _TIED
     )
     return Posterior(tuple(names), covariance, unclear, tied, float(values[-1] / values[0]))
 
@@ -137,7 +137,7 @@ def bootstrap_ratios(
     sums = []
     for depth, view in enumerate(model.views):
         residual, slopes = solution.linear.residual[depth], solution.linear.slopes[depth]
-        rows, columns = np.indices(view.colours.shape) // _TILE
+        rows, columns = np.indices(view.colours.shape) // max(1, model.window // _TILES)
         tiles = rows * (columns.max() + 1) + columns
         index = torch.from_numpy(tiles)[valid[depth]]
         pull = slopes.double() * (huber_weight(residual, solution.straight) * residual)

@@ -20,11 +20,12 @@ class StackProblem(Problem):
     model : RateModel
         The model.
     slack : float
-        Relative error of the model that is added to the variance, while parts are left out.
+        Error of the model, relative to the brightest pixel of a depth, that is added to the
+        variance while the model is far off or parts of the light are left out.
     """
 
     def __init__(self, model: RateModel, *, slack: float = 0.0) -> None:
-        super().__init__(free(model.parameters))
+        super().__init__(free(model.parameters), robust=slack == 0)
         self.model = model
         stack = model.stack
         self._measured: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -33,7 +34,8 @@ class StackProblem(Problem):
             valid = torch.from_numpy(np.ascontiguousarray(stack.valid[part]))
             rate = torch.from_numpy(np.ascontiguousarray(stack.rate[part]))[valid]
             variance = torch.from_numpy(np.ascontiguousarray(stack.variance[part]))[valid]
-            weight = (variance + (slack * rate.clamp(min=0)).square()).rsqrt()
+            brightest = float(rate.max()) if len(rate) else 0.0
+            weight = (variance + (slack * brightest) ** 2).rsqrt()
             self._measured.append((valid, rate, weight))
         pixels = sum(len(rate) for _, rate, _ in self._measured)
         if pixels <= len(self.free):

@@ -24,6 +24,7 @@ from torch import Tensor
 from calibration.twin.parameters import Parameter
 
 _STRAIGHT = 4.0  # standard deviations, widened with the residuals while the model is far off
+_NEVER = 1e30
 _CONVERGED = 0.01  # cost that is left to gain: a tenth of a standard deviation of all parameters
 _REACH = 10.0  # deviations from what is known beforehand that are still believed
 _TRUST = 3.0  # length of the first step
@@ -85,10 +86,13 @@ class Problem(ABC):
     ----------
     free : sequence of Parameter
         The free parameters.
+    robust : bool
+        Whether large residuals count as outliers; not while the model is far off, when they are
+        where the light is.
     """
 
-    def __init__(self, free: Sequence[Parameter]) -> None:
-        self.free = list(free)
+    def __init__(self, free: Sequence[Parameter], *, robust: bool = True) -> None:
+        self.free, self.robust = list(free), robust
 
     @abstractmethod
     def residual(self, values: Mapping[str, float]) -> list[Tensor]:
@@ -141,7 +145,7 @@ def minimise(problem: Problem, start: Mapping[str, float], *, most: int = 20) ->
     values, trust = dict(start), _TRUST
     for count in range(1, most + 1):
         linear = problem.linearise(values)
-        straight = _straight(linear.residual)
+        straight = _straight(linear.residual) if problem.robust else _NEVER
         temper = 1 / max(1.0, _mean_square(linear.residual, straight))
         hessian = temper * normal_equations(linear, straight)[0] + np.eye(len(problem.free))
         cost = _cost(linear.residual, straight, temper, problem.units(values))
@@ -233,7 +237,7 @@ def _mean_square(residual: list[Tensor], straight: float) -> float:
 def _as_before(residual: list[Tensor], straight: float, temper: float) -> bool:
     """Whether residuals still have the size for which weights were chosen."""
     same = temper * max(1.0, _mean_square(residual, straight)) > _SAME
-    return same and _straight(residual) > _SAME * straight
+    return same and (straight == _NEVER or _straight(residual) > _SAME * straight)
 
 
 def _straight(residual: list[Tensor]) -> float:

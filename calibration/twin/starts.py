@@ -22,6 +22,8 @@ from optics.camera import Camera
 
 _TURN = 0.25  # waves at the rim between two focus settings
 _MOST = 25  # focus settings
+#: Displacements and depths of a mask change its pattern as much as the focus does.
+_SEARCHED = ("decentre_y", "decentre_x", "etch_scale", "focus")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ def find_starts(
             _found(model, {**expected, "focus": expected["focus"] + shift})
             for shift in _focus_settings(design, parameters)
         ]
-        best.append(max(found, key=lambda start: start.correlation))
+        first = max(found, key=lambda start: start.correlation)
+        best.append(_refined(model, first, parameters))
     best.sort(key=lambda start: -start.correlation)
     if best[0].correlation <= 0:
         raise CalibrationError(
@@ -87,6 +90,21 @@ def find_starts(
             "rail and the design those of the measurement?"
         )
     return best
+
+
+def _refined(model: RateModel, start: Start, parameters: Parameters) -> Start:
+    """Improve a start, one parameter after the other: first widely, then about what was found."""
+    for reach, step in ((3.0, 1.0), (1.0, 0.5)):
+        steps = np.arange(-reach, reach + step / 2, step)
+        for entry in parameters:
+            if entry.name not in _SEARCHED or not entry.scatter:
+                continue
+            centre = entry.expected if reach > 1 else start.values[entry.name]
+            for by in steps:
+                values = {**start.values, entry.name: max(entry.low, centre + by * entry.scatter)}
+                trial = _found(model, values)
+                start = trial if trial.correlation > start.correlation else start
+    return start
 
 
 def _focus_settings(design: Camera, parameters: Parameters) -> list[float]:
@@ -116,9 +134,10 @@ def _found(model: RateModel, values: dict[str, float]) -> Start:
     if total is None or light == 0:
         raise CalibrationError("no pixel of the stack is valid")
     peak = int(total.argmax())
+    values = dict(values)
     row, column = peak // total.shape[1] - reach[0], peak % total.shape[1] - reach[1]
-    values["boresight_y"] += row * stack.pixel_pitch
-    values["boresight_x"] += column * stack.pixel_pitch
+    for axis, pixels in (("y", row), ("x", column)):
+        values[f"boresight_{axis}"] += pixels * stack.pixel_pitch
     highest = float(total.max())
     power = max(highest, 1e-12 * light) / pattern
     return Start(model.direction, values, power, highest / math.sqrt(light * pattern))

@@ -36,10 +36,8 @@ def small_design(**changes):
     return small_camera(**(settings | changes)).eval()
 
 
-def small_bench(seed, *, design=None, errors=ERRORS, source=SOURCE, frame=FRAME, axes=None):
-    rig = open_bench(
-        design or small_design(), seed=seed, errors=errors, source=source, shape=frame, axes=axes
-    )
+def small_bench(seed, *, design=None, errors=ERRORS):
+    rig = open_bench(design or small_design(), seed=seed, errors=errors, source=SOURCE, shape=FRAME)
     rig.home()
     return rig
 
@@ -85,11 +83,11 @@ def merged(
     )
 
 
-def small_stack(rig, *, readings=READINGS, seed=0, frame=FRAME, across=(0.0, 0.0), said=None):
-    """Stack of a small bench; `said` are the readings that the stack claims."""
-    roi = Roi(0, 0, *frame)
-    rates = scene_rates(rig, readings, roi, across=across)
-    return merged(rates, said or readings, roi=roi, frame=frame, seed=seed, across=across)
+def small_stack(rig, *, readings=READINGS, seed=0, frames=16):
+    """Stack of all pixels of a small bench."""
+    roi = Roi(0, 0, *FRAME)
+    rates = scene_rates(rig, readings, roi)
+    return merged(rates, readings, roi=roi, frame=FRAME, seed=seed, frames=frames)
 
 
 def true_values(truth, design):

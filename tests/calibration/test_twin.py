@@ -81,8 +81,8 @@ def test_the_fit_shows_the_stack_and_the_design_does_not(quick):
 
 def test_resampled_pixels_scatter_as_the_covariance_says(quick):
     ratios = [quick[3].bootstrap[name] for name in quick[3].estimates]
-    # three tiles by depth are few: each ratio scatters by a quarter or more
-    assert 0.4 < np.median(ratios) < 1.6
+    # some 200 tiles: each ratio scatters by a tenth, and some rest on a few bright tiles
+    assert 0.7 < np.median(ratios) < 1.3
 
 
 def test_the_twin_is_a_camera_like_the_true_one(quick):
@@ -100,7 +100,7 @@ def test_the_report_of_a_fit_is_plain(quick):
 
 
 def test_a_rail_that_is_mounted_the_other_way_round_is_found_out(quick):
-    design, rig, stack, fit = quick
+    design, _, stack, fit = quick
     mirrored = dataclasses.replace(
         stack, readings=stack.readings.min() + stack.readings.max() - stack.readings
     )
@@ -123,23 +123,23 @@ def test_a_mask_without_relief_cannot_tell_where_it_stands():
     assert "focus" in fit.estimates
 
 
-def test_a_short_range_ties_the_focus_to_the_rail():
+def test_a_short_range_ties_the_scale_of_the_rail_to_its_zero():
     design = quick_design()
     rig = small_bench(3, design=design, errors=QUICK)
-    # the zero of the rail is known to 20 mm only; the law of squares says nothing of a lamp
-    # whose power is not known, and 4 mm of range little of the defocus
-    stack = small_stack(rig, readings=(0.250, 0.252, 0.254))
+    # 0.6 mm of range say little of the scale
+    stack = small_stack(rig, readings=(0.2500, 0.2503, 0.2506), frames=2)
     given = quick_parameters(stage_offset=20e-3, stage_scale=0.02)
     fit = fit_twin(design, stack, given, directions=(1,))
-    tied = {name for one, other, _ in fit.posterior.correlated for name in (one, other)}
-    assert "stage_scale" in fit.unidentifiable
-    for name in ("stage_offset", "focus"):
-        assert name in fit.unidentifiable or name in tied
-    # what gets a number is still right
-    assert max(map(abs, pulls(fit, rig.truth, design).values())) < 4
+    assert "stage_offset above all" in fit.unidentifiable["stage_scale"]
+    assert "stage_scale" not in fit.estimates
+    pairs = {frozenset(pair[:2]) for pair in fit.posterior.correlated}
+    assert frozenset(("stage_scale", "stage_offset")) in pairs
+    # what gets a number is right all the same
+    found = pulls(fit, rig.truth, design)
+    assert max(map(abs, found.values())) < 4, found
 
 
-def test_another_pattern_is_told(quick):
+def test_a_stack_without_a_pixel_is_told(quick):
     design, _, stack, _ = quick
     dark = dataclasses.replace(stack, valid=np.zeros_like(stack.valid))
     with pytest.raises(CalibrationError, match="no pixel of the stack is valid"):
