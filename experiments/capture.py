@@ -57,6 +57,9 @@ def main(settings: Settings, run: Path) -> None:
                     clear = " clear=true" if isinstance(error, EmergencyStopped) else ""
                     log.warning("paused; to go on: ./lab capture run=%s resume=true%s", run, clear)
                 raise
+            except KeyboardInterrupt:
+                log.warning("what holds the stop by itself (an agent, a controller): clear=true")
+                raise
     session = Session.open(run)
     metrics = numbers(session)
     save_json(run / "metrics.json", metrics)

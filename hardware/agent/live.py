@@ -218,10 +218,11 @@ def _centroid(
     """Return the centre of the light above the background, (x, y) in pixels of the region."""
     light = first + second  # their mean position is the centre of the 2 x 2 block
     background = float(np.median(light))
-    spread = 1.4826 * float(np.median(np.abs(light - background)))
+    # Values are whole numbers: the median of their deviations is known to half of one.
+    spread = 1.4826 * (float(np.median(np.abs(light - background))) + 0.5)
     # The highest of N normal deviates lies near sqrt(2 ln N); one more keeps noise out.
     significant = 1 + math.sqrt(2 * math.log(max(2, light.size)))
-    weight = (light - (background + significant * max(spread, 1.0))).clip(0)
+    weight = (light - (background + significant * spread)).clip(0)
     total = float(weight.sum(dtype=np.float64))
     if total <= 0:
         return None

@@ -38,9 +38,11 @@ def test_centroid_counts_in_the_full_frame():
     assert seen.centroid == pytest.approx((261.3, 127.8), abs=0.05)
 
 
-def test_a_dark_frame_has_neither_centroid_nor_sharpness():
-    for seed in range(20):
-        seen = measure(frame(np.full(SHAPE, 100.0), noise=10.0, seed=seed))
+@pytest.mark.parametrize("noise", [10.0, 3.0, 1.0])  # the lowest below the step of the values
+@pytest.mark.parametrize("shape", [SHAPE, (600, 800)])
+def test_a_dark_frame_has_neither_centroid_nor_sharpness(noise, shape):
+    for seed in range(10):
+        seen = measure(frame(np.full(shape, 100.0), noise=noise, seed=seed))
         assert seen.centroid is None
         assert seen.sharpness is None
 
