@@ -319,8 +319,8 @@ class _Circle:
 def _transfer(image: Array, variance: Array, wanted: Array, step: int) -> Transfer:
     side = _PADDING * max(image.shape)
     fy, fx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)
-    ring = np.rint(np.hypot(fy, fx) * side).astype(np.intp)
-    ring = np.minimum(ring, side // 2 + 1).ravel()
+    radius = np.hypot(fy, fx)
+    ring = np.minimum(np.rint(radius * side).astype(np.intp), side // 2 + 1).ravel()
     twice = np.where((fx == 0) | (fx == 0.5), 1.0, 2.0)  # half of the plane stands for both
     weight = np.broadcast_to(twice, (side, len(fx))).ravel()
     count = np.bincount(ring, weight)[: side // 2 + 1]
@@ -342,7 +342,7 @@ def _transfer(image: Array, variance: Array, wanted: Array, step: int) -> Transf
     mtf[0] = 1.0
     spread[0] = 0.0
     ideal, energy = rings(wanted)
-    frequency = np.arange(side // 2 + 1) / (side * step)
+    frequency = np.bincount(ring, weight * radius.ravel())[: side // 2 + 1] / count / step
     return Transfer(frequency, mtf, spread, np.sqrt(ideal) / abs(energy))
 
 

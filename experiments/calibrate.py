@@ -100,7 +100,11 @@ def _calibrate(
     results.done.append("design")
     _tell("design", laid[0])
     if not settings["twin"]:
-        _refuse_another(laid[0], "design")
+        if laid[0].correlation < SAME_DESIGN:
+            results.notes.append(
+                f"the design by itself has a correlation of {laid[0].correlation:.3f} with what "
+                f"was measured: errors of making, or another design; a twin tells which"
+            )
         return
     nearest = min(
         range(len(results.stacks)), key=lambda k: sum(v**2 for v in results.stacks[k].across)
@@ -110,7 +114,7 @@ def _calibrate(
         design.camera, stack, source_diameter=diameter, scatter=settings["scatter"],
         directions=settings["directions"],
     )  # fmt: skip
-    _refuse_another(twin, "twin")
+    _refuse_another(twin)
     if twin.fit is not None:
         save_json(run / "twin.json", twin.fit.as_dict())
     twin.save(run / "twin.npz")
@@ -161,10 +165,10 @@ def _measured(merged: MergedRate, name: str, results: Results) -> MeasuredPsf | 
         return None
 
 
-def _refuse_another(laid: Laid, what: str) -> None:
+def _refuse_another(laid: Laid) -> None:
     if laid.correlation < SAME_DESIGN:
         raise CalibrationError(
-            f"wrong design? The {what} has a correlation of {laid.correlation:.3f} with what "
+            f"wrong design? Its twin has a correlation of {laid.correlation:.3f} with what "
             f"was measured, {SAME_DESIGN} or more is expected of the right one: give design=<the "
             f"run that was made>, and look whether the mask is mounted the right way round"
         )

@@ -1,11 +1,12 @@
 """A camera laid on what was measured: the design as it is, or its twin with all that was found.
 
-Both are the same fit with other freedom. A design keeps all its numbers: only where its image
-lies, how bright the source is and how much other light there is are found, because no PSF could be
-compared without. Its image is moved by tilting the wave, not by shifting samples.
+A design keeps all its numbers: only where its image lies, how bright the source is in each colour
+and how much other light there is are found, because no PSF could be compared without. Images are
+moved by tilting the wave, not by shifting samples.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +14,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.bayer import planes
 from calibration.errors import CalibrationError
+from calibration.registration import register
 from calibration.stack import PsfStack
 from calibration.twin import Parameters, TwinFit, camera_parameters, fit_twin, known
-from calibration.twin.rates import RateModel, raw_camera
+from calibration.twin.rates import RateModel, colour_planes, raw_camera
+from calibration.twin.starts import find_starts
 from experiments.store import ArtifactError, load_arrays, save_arrays
 from optics.camera import Camera
 
-#: What says where the image lies and how bright it is, of any camera.
-PLACEMENT = ("boresight_y", "boresight_x", "power", "red", "blue", "ambient")
 #: What a design has none of, though a made camera is expected to have some.
 _NONE = ("blur", "veil", "skirt")
+_SMALLEST = 63  # side of the pattern that is searched for [pixels]
+_ROUNDS = 4
+_STILL = 0.02  # pixels
+_BAND = 0.5  # of the frequencies of a plane: finer ones are folded, and do not move along
+_SLACK = 0.1  # relative error of a design that its errors of making leave
 _PLAIN = ("power", "correlation", "chi_square")
 
 
@@ -85,10 +92,11 @@ def load_laid(path: Path, design: Camera) -> Laid:
         raise ArtifactError(f"{path} holds no camera that was laid: {error}") from error
 
 
-def lay_design(
-    design: Camera, stack: PsfStack, *, source_diameter: float, directions: Sequence[int] = (1,)
-) -> Laid:
+def lay_design(design: Camera, stack: PsfStack, *, source_diameter: float) -> Laid:
     """Lay a design on a stack, all its numbers as they were meant.
+
+    Its pattern is found by correlation, then moved by what a registration of the first green plane
+    finds, mean over the depths, until it stays; colours and other light follow by least squares.
 
     Parameters
     ----------
@@ -98,8 +106,6 @@ def lay_design(
         What was measured, readings as distances.
     source_diameter : float
         Of the pinhole before the source [m].
-    directions : sequence of {1, -1}
-        Of the rail.
 
     Raises
     ------
@@ -107,11 +113,19 @@ def lay_design(
         The design is nowhere in the stack.
     """
     parameters = camera_parameters(source_diameter=source_diameter)
-    held = {p.name: 0.0 for p in parameters if p.name not in PLACEMENT}
+    held = {p.name: 0.0 for p in parameters if not p.name.startswith("boresight")}
     exact = tuple(
         replace(p, expected=0.0) if p.name in _NONE else p for p in known(parameters, held)
     )
-    return _laid(design, stack, exact, directions)
+    try:
+        placed = _near_spot(stack, raw_camera(design), exact)
+        window = raw_camera(design).window
+        coarse = min(window, max(_SMALLEST, window // 4 | 1))
+        few = stack.at(slice(None, None, 2))
+        (start,) = find_starts(design, few, placed, directions=(1,), window=coarse)
+        return _settled(design, stack, placed, start.values, window)
+    except ValueError as error:  # pixels or regions that cannot be those of this design
+        raise CalibrationError(f"the design does not belong to the session: {error}") from error
 
 
 def lay_twin(
@@ -119,7 +133,7 @@ def lay_twin(
     stack: PsfStack,
     *,
     source_diameter: float,
-    scatter: Mapping[str, float] | None = None,
+    scatter: Mapping[str, float],
     directions: Sequence[int] = (1, -1),
 ) -> Laid:
     """Find the errors of the camera that was made, and lay it on the stack.
@@ -128,11 +142,97 @@ def lay_twin(
     ----------
     design, stack, source_diameter, directions
         As for `lay_design`.
-    scatter : mapping of str to float, optional
-        Standard deviations of what is known beforehand; 0 holds a parameter.
+    scatter : mapping of str to float
+        Standard deviations of what is known beforehand; 0 holds a parameter. "wavefront" is that
+        of every mode of the lens.
     """
-    parameters = known(camera_parameters(source_diameter=source_diameter), scatter or {})
+    every = camera_parameters(source_diameter=source_diameter)
+    modes = [p.name for p in every if p.name.startswith("noll_")]
+    given = dict(scatter)
+    wavefront = given.pop("wavefront", None)
+    if wavefront is not None:
+        given |= dict.fromkeys(modes, wavefront)
+    parameters = known(every, given)
     return _laid(design, stack, parameters, directions)
+
+
+def _settled(
+    design: Camera,
+    stack: PsfStack,
+    parameters: Parameters,
+    start: Mapping[str, float],
+    window: int,
+) -> Laid:
+    """Move the image until a registration finds nothing more to move."""
+    values = {**start, **dict.fromkeys(("power", "red", "blue", "ambient"), 0.0)}
+    for turn in range(_ROUNDS):
+        shape = _rates(design, stack, parameters, values, direction=1, power=1.0, window=window)
+        factors, ambient = _brightness(stack, shape)
+        expected = shape * factors[_colours(stack)]
+        left = _left_over(stack, expected, ambient)
+        if turn == _ROUNDS - 1 or math.hypot(*left) < _STILL:
+            break
+        for axis, pixels in zip("yx", left, strict=True):
+            values[f"boresight_{axis}"] += pixels * stack.pixel_pitch
+    values |= {
+        "red": math.log(factors[0] / factors[1]),
+        "blue": math.log(factors[2] / factors[1]),
+        "ambient": ambient,
+    }
+    seen = stack.valid & np.isfinite(expected)
+    rest = stack.rate[seen] - ambient - expected[seen]
+    return Laid(
+        design=design,
+        expected=expected,
+        values=values,
+        power=float(factors[1]),
+        correlation=float(np.corrcoef(stack.rate[seen], expected[seen])[0, 1]),
+        chi_square=float((rest**2 / stack.variance[seen]).mean()),
+    )
+
+
+def _brightness(stack: PsfStack, shape: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Factors of R, G, B and the other light that bring `shape` nearest to the measured rates."""
+    seen = stack.valid & np.isfinite(shape)
+    colours = np.broadcast_to(_colours(stack), shape.shape)[seen]
+    rate, model = stack.rate[seen], shape[seen]
+    design = np.stack([np.where(colours == k, model, 0.0) for k in range(3)] + [np.ones_like(rate)])
+    weight = np.ones_like(rate)
+    for _ in range(2):  # first by the bright pixels, then by all as far as the model holds
+        answer = np.linalg.solve((design * weight) @ design.T, (design * weight) @ rate)
+        if answer[:3].min() <= 0:
+            raise CalibrationError(
+                "the pattern of the design is nowhere in the stack; are the source, its place on "
+                "the rail and the design those of the measurement?"
+            )
+        slack = _SLACK * (answer[:3] @ design[:3])
+        weight = 1 / (stack.variance[seen] + slack**2)
+    return answer[:3], float(answer[3])
+
+
+def _left_over(
+    stack: PsfStack, expected: NDArray[np.float64], ambient: float
+) -> tuple[float, float]:
+    """Displacement (down, right) of the measured images, mean over the depths [pixels]."""
+    name = "Gr"
+    found = []
+    for depth in range(stack.depths):
+        rate, valid, variance, meant = (
+            planes(one[depth], stack.cfa)[name]
+            for one in (stack.rate, stack.valid, stack.variance, expected)
+        )
+        seen = valid & np.isfinite(meant)
+        image = np.where(seen, rate - ambient, np.nan_to_num(meant))
+        shift = register(
+            np.nan_to_num(meant), image, variance=np.where(seen, variance, 0.0), band=_BAND
+        )
+        found.append((2 * shift.row.value, 2 * shift.column.value))
+    down, right = np.mean(found, axis=0)
+    return float(down), float(right)
+
+
+def _colours(stack: PsfStack) -> NDArray[np.intp]:
+    return colour_planes(stack.cfa, stack.shape)
 
 
 def _laid(
@@ -141,11 +241,13 @@ def _laid(
     try:
         placed = _near_spot(stack, raw_camera(design), parameters)
         fit = fit_twin(design, stack, placed, directions=directions)
-    except ValueError as error:  # pixels or regions that cannot be those of this design
+    except ValueError as error:
         raise CalibrationError(f"the design does not belong to the session: {error}") from error
-    return Laid(
-        design, _expected(fit, stack), fit.values, fit.power, fit.correlation, fit.chi_square, fit
-    )
+    expected = _rates(
+        design, stack, fit.parameters, {**fit.values, "ambient": 0.0}, direction=fit.direction,
+        power=fit.power / math.exp(fit.values["power"]), window=raw_camera(design).window,
+    )  # fmt: skip
+    return Laid(design, expected, fit.values, fit.power, fit.correlation, fit.chi_square, fit)
 
 
 def _near_spot(stack: PsfStack, camera: Camera, parameters: Parameters) -> Parameters:
@@ -171,14 +273,21 @@ def _centroid(stack: PsfStack, depth: int) -> tuple[float, float]:
     return stack.origin[0] + row / total, stack.origin[1] + column / total
 
 
-def _expected(fit: TwinFit, stack: PsfStack) -> NDArray[np.float64]:
-    window = raw_camera(fit.design).window
+def _rates(
+    design: Camera,
+    stack: PsfStack,
+    parameters: Parameters,
+    values: Mapping[str, float],
+    *,
+    direction: int,
+    power: float,
+    window: int,
+) -> NDArray[np.float64]:
+    """Rates (D, H, W) that a camera shows, NaN beyond its window."""
     model = RateModel(
-        fit.design, stack, fit.parameters, direction=fit.direction,
-        power=fit.power / float(np.exp(fit.values["power"])), window=window, near=fit.values,
-    )  # fmt: skip
+        design, stack, parameters, direction=direction, power=power, window=window, near=values
+    )
     out = np.full(stack.rate.shape, np.nan)
     for depth, view in enumerate(model.views):
-        rates = model.predict(fit.values, depth).numpy() - fit.values["ambient"]
-        out[depth, view.rows, view.columns] = rates
+        out[depth, view.rows, view.columns] = model.predict(values, depth).numpy()
     return out
