@@ -46,6 +46,9 @@ class Rig:
             if isinstance(modulator, Stoppable):  # a phase harms nobody, a mirror that moves might
                 stoppable[f"modulator {name}"] = modulator
         self.safety = Safety(stoppable, clock=self.clock)
+        held = [name for name, device in stoppable.items() if getattr(device, "stopped", False)]
+        if held:
+            self.safety.stopped = Stopped(f"before it was opened ({', '.join(held)})")
 
     @property
     def axes(self) -> dict[str, Axis]:

@@ -81,6 +81,11 @@ class Light(ABC):
         """Levels that the device confirmed last, 0 to 1."""
         return dict(self._levels)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether an emergency stop is latched."""
+        return self._stopped.is_set()
+
     def set(self, channel: str, level: float) -> None:
         """Set a channel to a level of 0 (dark) to 1 (full).
 

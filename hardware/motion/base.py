@@ -104,6 +104,11 @@ class Stage(ABC):
         """Whether it is known where the stage stands."""
         return self._homed
 
+    @property
+    def stopped(self) -> bool:
+        """Whether an emergency stop is latched."""
+        return self._stopped.is_set()
+
     def home(self) -> None:
         """Find the reference of all axes.
 
@@ -185,8 +190,7 @@ class Stage(ABC):
             self._refuse_if_stopped()
             if not self._homed and abs(distance) > UNHOMED_JOG:
                 raise NotHomedError(
-                    f"jog of {axis} by {distance:g} {unit}: the stage is not homed, so at most "
-                    f"{UNHOMED_JOG:g} {unit} is allowed",
+                    f"jog of {axis} by {distance:g} {unit}: unhomed at most {UNHOMED_JOG:g} {unit}",
                     hint="home() it first",
                 )
             here = self._look().position
@@ -212,9 +216,7 @@ class Stage(ABC):
         """Return state and position, trusted or not; also while it moves."""
         with self._watched():
             now = self._read_and_judge()
-        return StageStatus(
-            now.state, dict(now.position), now.moving, self._homed, self._stopped.is_set()
-        )
+        return StageStatus(now.state, dict(now.position), now.moving, self._homed, self.stopped)
 
     def stop(self) -> None:
         """Stop with deceleration, the position kept; homing is cut short.
@@ -291,9 +293,7 @@ class Stage(ABC):
 
     def _refuse_if_stopped(self) -> None:
         if self._stopped.is_set():
-            raise EmergencyStopped(
-                "an emergency stop is latched", hint="find out why, then clear()"
-            )
+            raise EmergencyStopped("an emergency stop is latched", hint="see why, then clear()")
 
     def _refuse_unless_homed(self, what: str) -> None:
         if not self._homed:

@@ -96,6 +96,17 @@ def test_the_stop_of_the_rig_reaches_stages_and_lights():
     assert table.lights["source"].state == {"point": 0.0}
 
 
+def test_a_stop_that_a_device_held_before_is_that_of_the_rig():
+    held = SimulatedStage({"z": Axis(0, 1, 1)})
+    held.emergency_stop()
+    table = rig(stages={"rail": held})
+    assert table.safety.stopped.reason == "before it was opened (stage rail)"
+    table.safety.clear()
+    assert table.safety.stopped is None
+    table.home()
+    assert rig().safety.stopped is None
+
+
 def test_the_stop_reaches_modulators_that_move():
     class Moving:
         stops = 0
