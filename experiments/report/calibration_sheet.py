@@ -25,12 +25,17 @@ _NAMES = {
     "ncc": "normalised correlation (NCC)",
     "relative_l2": "relative L2 difference",
     "chi2_per_pixel": "chi-square per pixel",
-    "mtf50_change": "MTF50, mean size of the relative change",
-    "width_change": "rms width, mean size of the relative change",
-    "radius_50_change": "radius of 50 % of the energy, the same",
-    "radius_80_change": "radius of 80 % of the energy, the same",
-    "strehl_change": "peak (Strehl ratio), the same",
+    "mtf50_change": "change of MTF50",
+    "width_change": "change of the rms width",
+    "radius_50_change": "change of the radius of 50 % of the energy",
+    "radius_80_change": "change of the radius of 80 % of the energy",
+    "strehl_change": "change of the peak (Strehl ratio)",
     "drift_px": "largest displacement left [raw pixels]",
+}
+_FACTORS = {
+    "power": "power, logarithm against the first guess",
+    "red": "red against green, logarithm",
+    "blue": "blue against green, logarithm",
 }
 _LARGE = 1e5  # from which on numbers are written with a power of ten
 _METRE_UNITS = {"m": (1e6, "um"), "rad": (1e3, "mrad")}
@@ -87,11 +92,12 @@ def lights_table(
             cells += (
                 ["", ""]
                 if value is None
-                else [f"{value:.4g}", lamp(light(name, value, thresholds))]
+                else [_number(name, value), lamp(light(name, value, thresholds))]
             )
         if name in thresholds:
             limits, sign = thresholds[name], "≥" if name == "ncc" else "≤"
-            cells.append(f"{sign} {limits['green']:g} / {limits['yellow']:g}")
+            good, fair = (_number(name, limits[colour]) for colour in ("green", "yellow"))
+            cells.append(f"{sign} {good} / {fair}")
         else:
             cells.append("")
         rows.append(cells)
@@ -101,34 +107,43 @@ def lights_table(
     return Table([*heads, "green / yellow"], rows)
 
 
-def depth_table(rows: Sequence[Row], camera: str) -> Table:
-    """Return how a camera compares at every depth, greens alone."""
-    cells = []
+def depth_tables(rows: Sequence[Row], camera: str) -> list[Table]:
+    """Return how a camera compares at every depth, greens alone: likeness, then extents."""
+    alike, extents = [], []
     for row in rows:
         if row.plane not in ("Gr", "mono"):
             continue
-        like = row.likeness
-        fall = like.mtf50
+        like, place = row.likeness, f"{row.distance:.3g} m"
         drift = "" if like.drift is None else ", ".join(f"{s.value:+.3f}" for s in like.drift)
-        cells.append(
+        alike.append(
             [
-                f"{row.distance:.3g} m", _uncertain(like.ncc), _uncertain(like.relative_l2),
-                f"{like.chi_square:.3g}", _uncertain(like.strehl),
-                "" if fall is None else f"{_uncertain(fall.measured)} / {fall.expected:.4g}",
-                *(f"{_uncertain(p.measured)} / {p.expected:.4g}" for p in like.radii.values()),
-                f"{_uncertain(like.width.measured)} / {like.width.expected:.4g}", drift,
+                place, _uncertain(like.ncc), _uncertain(like.relative_l2),
+                f"{like.chi_square:.3g}", _uncertain(like.strehl), drift,
             ]
         )  # fmt: skip
-    heads = [
-        "distance", "NCC", "relative L2", "chi²/px", "peak ratio", "MTF50 [cy/px]", "r 50 % [px]",
-        "r 80 % [px]", "rms width [px]", "left over: down, right [px]",
-    ]  # fmt: skip
-    return Table(
-        heads, cells,
-        f"First green plane against the {camera}: measured / expected, standard uncertainties by "
-        f"noise. Images were laid on one another by tilting the wave of the {camera}; what a "
-        f"registration still finds is the last column.",
-    )  # fmt: skip
+        fall = like.mtf50
+        extents.append(
+            [
+                place,
+                "" if fall is None else f"{_uncertain(fall.measured)} / {fall.expected:.4g}",
+                *(f"{_uncertain(p.measured)} / {p.expected:.4g}" for p in like.radii.values()),
+                f"{_uncertain(like.width.measured)} / {like.width.expected:.4g}",
+            ]
+        )
+    return [
+        Table(
+            ["distance", "NCC", "relative L2", "chi²/px", "peak ratio", "left over [px]"],
+            alike,
+            f"First green plane against the {camera}; standard uncertainties by noise. Images were "
+            f"laid on one another by tilting the wave of the {camera}; the last column is what a "
+            f"registration still finds, down and right.",
+        ),
+        Table(
+            ["distance", "MTF50 [cy/px]", "r 50 % [px]", "r 80 % [px]", "rms width [px]"],
+            extents,
+            f"Measured / {camera}, in raw pixels, above the background of the {camera}.",
+        ),
+    ]
 
 
 def _headline(results: Results, metrics: Mapping[str, float]) -> str:
@@ -182,7 +197,10 @@ def _verdict(
         cameras["twin"] = summary(results.twin_rows)
     tables = [lights_table(cameras, thresholds)]
     reach = metrics.get("psf/dynamic_range_db")
-    sentence = "Means over depths and colour planes; the design is that which the files describe."
+    sentence = (
+        "Means over depths and colour planes, changes by their size; peak and displacement are "
+        "those of the greens."
+    )
     if reach is not None:
         colour = light("dynamic_range_db", reach, thresholds)
         shown_light = f" ({colour})" if colour else ""
@@ -212,7 +230,7 @@ def _psfs(results: Results) -> list[Section]:
                 tables=[_merged(results.measured)])
     ]  # fmt: skip
     if rows:
-        tables = [depth_table(own, name) for name, own in rows.items()]
+        tables = [table for name, own in rows.items() for table in depth_tables(own, name)]
         out.append(
             Section(
                 "Transfer and energy",
@@ -345,7 +363,13 @@ def _noise(results: Results) -> Section:
     )  # fmt: skip
 
 
+def _number(name: str, value: float) -> str:
+    return f"{value:.2%}" if name.endswith("_change") else f"{value:.4g}"
+
+
 def _words(name: str) -> str:
+    if name in _FACTORS:
+        return _FACTORS[name]
     if name.startswith("noll_"):
         return f"wavefront, Noll {name[5:]}"
     for axis in "yx":

@@ -20,7 +20,8 @@ from experiments.report.drawing import Drawing, bare, house_style, new_figure
 from experiments.twinning import Laid
 from optics.zernike import zernike_at
 
-MEASURED, DESIGN, TWIN = "#1f2933", "#d55e00", "#0072b2"
+MEASURED = "#1f2933"
+_CAMERAS = {"design": "#d55e00", "as exported": "#009e73", "twin": "#0072b2"}
 _COLOURS = {"R": "#d1242f", "Gr": "#1a7f37", "Gb": "#56a64b", "B": "#0072b2", "mono": "#1f2933"}
 _DECADES = 5  # shown below the brightest pixel
 _MOST = 6  # depths in a figure
@@ -40,7 +41,7 @@ class Shown:
     measured : ndarray
         (h, w), pixels that were not measured filled from their neighbours.
     cameras : mapping
-        Name ("design", "twin") to what that shows, NaN beyond its window.
+        Name ("design", "as exported", "twin") to what that shows, NaN beyond its window.
     """
 
     distance: float
@@ -125,13 +126,13 @@ def mtf_figure(rows: Mapping[str, Sequence[Row]]) -> Drawing:
                 curve.measured + 2 * curve.uncertainty, color=MEASURED, alpha=0.2, linewidth=0,
             )  # fmt: skip
             axes.plot(curve.frequency, curve.measured, color=MEASURED, label="measured")
-            for name, colour in (("design", DESIGN), ("twin", TWIN)):
-                for other in _green(rows.get(name, [])):
+            for name, others in rows.items():
+                for other in _green(others):
                     if (other.field, other.depth) == (row.field, row.depth):
                         like = other.likeness.transfer
                         axes.plot(
-                            like.frequency, like.expected, "--", color=colour, linewidth=1.3,
-                            label=name,
+                            like.frequency, like.expected, "--", color=_CAMERAS[name],
+                            linewidth=1.3, label=name,
                         )  # fmt: skip
             axes.set_title(f"{row.distance:.3g} m")
             axes.set_ylim(0, 1.02)
@@ -141,7 +142,7 @@ def mtf_figure(rows: Mapping[str, Sequence[Row]]) -> Drawing:
             if place >= len(base) - across:
                 axes.set_xlabel("frequency [cycles per raw pixel]")
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=3)
+        figure.legend(handles, labels, loc="outside upper right", ncols=4)
         return figure
 
     with house_style():
@@ -163,15 +164,15 @@ def energy_figure(depths: Sequence[Shown], step: int) -> Drawing:
         figure = new_figure(width, 2.7 * down + 0.5)
         for place, one in enumerate(depths):
             axes = figure.add_subplot(down, across, place + 1)
-            middle = one.cameras.get("twin", one.cameras.get("design", one.measured))
-            for name, image, colour, line in (
-                ("measured", one.measured, MEASURED, "-"),
-                ("design", one.cameras.get("design"), DESIGN, "--"),
-                ("twin", one.cameras.get("twin"), TWIN, "--"),
-            ):
-                if image is not None:
-                    radius, energy = _energy(np.nan_to_num(image), np.nan_to_num(middle))
-                    axes.plot(step * radius, energy, line, color=colour, label=name)
+            # about one place for all, that of the camera that fits best
+            middle = np.nan_to_num(list(one.cameras.values())[-1])
+            radius, energy = _energy(one.measured, middle)
+            axes.plot(step * radius, energy, color=MEASURED, label="measured")
+            for name, image in one.cameras.items():
+                radius, energy = _energy(np.nan_to_num(image), middle)
+                axes.plot(
+                    step * radius, energy, "--", color=_CAMERAS[name], linewidth=1.3, label=name
+                )
             axes.set_title(f"{one.distance:.3g} m")
             axes.set_ylim(0, 1.02)
             axes.set_xlim(left=0)
@@ -180,7 +181,7 @@ def energy_figure(depths: Sequence[Shown], step: int) -> Drawing:
             if place >= len(depths) - across:
                 axes.set_xlabel("radius [raw pixels]")
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=3)
+        figure.legend(handles, labels, loc="outside upper right", ncols=4)
         return figure
 
     with house_style():

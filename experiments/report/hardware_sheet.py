@@ -6,7 +6,7 @@ from calibration.stack import PsfStack
 from experiments.comparing import Row
 from experiments.hardware_comparison import Candidates
 from experiments.preview import Seen
-from experiments.report.calibration_sheet import depth_table, lights_table
+from experiments.report.calibration_sheet import depth_tables, lights_table
 from experiments.report.figures_calibration import energy_figure, mtf_figure, psf_figure, shown
 from experiments.report.seen_numbers import numbers_table, psf_row
 from experiments.report.sheet import Section, Sheet
@@ -63,14 +63,15 @@ def hardware_sheet(
     sections = [
         Section(
             "Against what was measured",
-            "Means over depths and colour planes.",
+            "Means over depths and colour planes, changes by their size; peak and displacement "
+            "are those of the greens.",
             tables=[lights_table(numbers, thresholds)],
         ),
         Section("Point-spread functions", figures=[psf_figure(depths, step)]),
         Section(
             "Transfer and energy",
             figures=[mtf_figure(rows), energy_figure(depths, step)],
-            tables=[depth_table(own, name) for name, own in rows.items()],
+            tables=[t for name, own in rows.items() for t in depth_tables(own, name)],
         ),
     ]
     if seen:
