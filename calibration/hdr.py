@@ -38,6 +38,7 @@ from calibration.uncertainty import Uncertain
 _SATURATION = 0.9  # share of the clip level above which an exposure is left out
 _CLEAR = 6.0  # deviations that the expected sample keeps from the clip level, and from zero
 _HARD = 0.75  # of the way from there to the clip level: no sample of a frame may be above
+_FEW, _FEW_SHARE = 4, 1e-4  # pixels that may be clipped in all exposures, and are not measured
 _BLOOMING = 2  # pixels around clipped ones that are left out, in all colours
 _NEIGHBOURS = 5  # side of the window over which neighbours are compared, pixels of a plane
 _ROUNDS = 3  # of the expected signal; the second changes it by parts in a thousand
@@ -251,7 +252,7 @@ def _clipped(sources: list[_Exposure], cfa: str) -> list[NDArray[np.bool_]]:
             bright = source.rate(name, place) > limit
             mask[place] = bright | (source.sum.peak[place] >= highest)
         mask &= ~source.dark.hot
-        if not masks and mask.any():
+        if not masks and np.count_nonzero(mask) > max(_FEW, _FEW_SHARE * mask.size):
             raise CalibrationError(
                 f"{np.count_nonzero(mask)} pixels are clipped, or nearly so, in the shortest "
                 f"exposure, {source.sum.time:g} s: take shorter ones, or dim the source"
@@ -332,7 +333,12 @@ def _mean(values: list[Uncertain]) -> Uncertain:
 
 
 def _notes(uses: tuple[ExposureUse, ...]) -> tuple[str, ...]:
-    return tuple(
+    clipped = uses[0].clipped
+    lost = (
+        f"{clipped:.2%} of the pixels, the brightest and those beside them, are clipped in the "
+        f"shortest exposure, {uses[0].exposure:g} s, and were not measured; take shorter ones"
+    )
+    return (lost,) * (clipped > 0) + tuple(
         f"{use.exposure:g} s lies {use.offset} DN above the other exposures: the black level or "
         f"other light drifted between darks and frames; take both closer together"
         for use in uses

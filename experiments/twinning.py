@@ -18,7 +18,14 @@ from calibration.bayer import planes
 from calibration.errors import CalibrationError
 from calibration.registration import register
 from calibration.stack import PsfStack
-from calibration.twin import Parameters, TwinFit, camera_parameters, fit_twin, known
+from calibration.twin import (
+    Parameters,
+    TwinFit,
+    camera_parameters,
+    expected_values,
+    fit_twin,
+    known,
+)
 from calibration.twin.rates import RateModel, colour_planes, raw_camera
 from calibration.twin.starts import find_starts
 from experiments.store import ArtifactError, load_arrays, save_arrays
@@ -117,15 +124,14 @@ def lay_design(design: Camera, stack: PsfStack, *, source_diameter: float) -> La
     exact = tuple(
         replace(p, expected=0.0) if p.name in _NONE else p for p in known(parameters, held)
     )
-    try:
-        placed = _near_spot(stack, raw_camera(design), exact)
-        window = raw_camera(design).window
-        coarse = min(window, max(_SMALLEST, window // 4 | 1))
-        few = stack.at(slice(None, None, 2))
-        (start,) = find_starts(design, few, placed, directions=(1,), window=coarse)
-        return _settled(design, stack, placed, start.values, window)
-    except ValueError as error:  # pixels or regions that cannot be those of this design
-        raise CalibrationError(f"the design does not belong to the session: {error}") from error
+    _check_belongs(design, stack)
+    placed = _near_spot(stack, raw_camera(design), exact)
+    window = raw_camera(design).window
+    coarse = min(window, max(_SMALLEST, window // 4 | 1))
+    few = stack.at(slice(None, None, 2))
+    best = find_starts(design, few, placed, directions=(1,), window=coarse)[0]
+    found = {f"boresight_{axis}": best.values[f"boresight_{axis}"] for axis in "yx"}
+    return _settled(design, stack, placed, {**expected_values(placed), **found}, window)
 
 
 def lay_twin(
@@ -238,16 +244,24 @@ def _colours(stack: PsfStack) -> NDArray[np.intp]:
 def _laid(
     design: Camera, stack: PsfStack, parameters: Parameters, directions: Sequence[int]
 ) -> Laid:
-    try:
-        placed = _near_spot(stack, raw_camera(design), parameters)
-        fit = fit_twin(design, stack, placed, directions=directions)
-    except ValueError as error:
-        raise CalibrationError(f"the design does not belong to the session: {error}") from error
+    _check_belongs(design, stack)
+    placed = _near_spot(stack, raw_camera(design), parameters)
+    fit = fit_twin(design, stack, placed, directions=directions)
     expected = _rates(
         design, stack, fit.parameters, {**fit.values, "ambient": 0.0}, direction=fit.direction,
         power=fit.power / math.exp(fit.values["power"]), window=raw_camera(design).window,
     )  # fmt: skip
     return Laid(design, expected, fit.values, fit.power, fit.correlation, fit.chi_square, fit)
+
+
+def _check_belongs(design: Camera, stack: PsfStack) -> None:
+    pitch = design.sensor.pixel_pitch
+    if not stack.cfa or not math.isclose(stack.pixel_pitch, pitch, rel_tol=1e-3):
+        raise CalibrationError(
+            f"the design does not belong to the session: its pixels are {pitch * 1e6:g} um, in "
+            f"colour, those of the session {stack.pixel_pitch * 1e6:g} um"
+            f"{'' if stack.cfa else ', monochrome'}; give design=<the run that was made>"
+        )
 
 
 def _near_spot(stack: PsfStack, camera: Camera, parameters: Parameters) -> Parameters:

@@ -305,3 +305,14 @@ def test_a_black_level_that_cuts_noise_off_is_refused():
 def test_decibels_of_nothing():
     assert decibels(10.0) == pytest.approx(20)
     assert decibels(0.0) == -np.inf
+
+
+def test_the_core_of_a_spot_that_clips_in_all_exposures_is_not_measured():
+    sensor = sensor_of()
+    rate = spot(sensor.shape, peak=0.5 * sensor.top / LADDER[0])
+    core = tuple(n // 2 for n in sensor.shape)
+    rate[core] = 3 * sensor.top / LADDER[0]
+    merged = merge(bracket_of(sensor, rate), darks_of(sensor), noise_of(sensor))
+    assert not merged.valid[core]
+    assert merged.valid.mean() > 0.98
+    assert any("brightest" in note and "take shorter" in note for note in merged.warnings)

@@ -24,6 +24,7 @@ from hardware.motion import SimulatedStage
 from hardware.rig import Rig
 from hardware.session import Session
 from hardware.session.frames import write_frame
+from tests.experiments.bench_session import SMALL as BENCH
 from tests.experiments.calling import caller
 from tests.hardware.session.small import assert_whole, small_rig
 
@@ -306,3 +307,18 @@ def test_it_runs_where_there_is_no_torch(tmp_path):
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / done.stdout.splitlines()[-1] / "report.html").exists()
+
+
+def test_a_bench_lays_down_its_truth_and_its_design_and_other_rigs_nothing(lab):
+    code, output, _ = lab(*BENCH)
+    assert code == 0
+    folder = Path(output.splitlines()[-1])
+    truth = read_json(folder / "truth.json")
+    assert truth["seed"] == 0
+    assert {"etch_scale", "stage_scale", "noise"} <= set(truth)
+    assert read_json(folder / "session.json")["about"]["design"] == {"name": "default"}
+    code, output, _ = lab(*SMALL, "rig=simulated")
+    assert code == 0
+    folder = Path(output.splitlines()[-1])
+    assert not (folder / "truth.json").exists()
+    assert read_json(folder / "session.json")["about"] == {}
