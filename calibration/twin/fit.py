@@ -4,6 +4,7 @@ Coarse to fine: a start by correlation, a descent on the middle of the image at 
 one on all pixels of all depths. If the rail may be mounted either way round, both are tried.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +29,10 @@ from optics.imaging import StrayLight
 from optics.lenses import ZernikeLens
 
 _SMALLEST = 63  # side of the middle of the image that the first descent sees [pixels]
-_COARSE_SLACK = 0.02  # error of the model in the first descent, of the brightest pixel
+#: Errors of the model that are allowed for, of the brightest pixel, from descent to descent: the
+#: bright pixels lead and the dim ones follow, or all count from the beginning.
+_WAYS = ((0.02, 0.004, 0.001), (0.0,))
+_SCATTERED = 4  # further starts where none before explains the stack
 _LIKELY = 0.6  # correlation, of that of the best start, below which another is no candidate
 _OUTLIER = 6.0  # standard deviations
 _CLEAR = 9.0  # by which the cost of one direction is less than that of the other: 3 sigma
@@ -156,12 +160,22 @@ def fit_twin(
     few = _some_depths(stack)
     starts = find_starts(design, few, parameters, directions=directions, window=coarse)
     likely = [s for s in starts if s.correlation > _LIKELY * starts[0].correlation]
-    descents = [_descend(design, few, parameters, start, coarse) for start in likely]
-    descents.sort(key=lambda descent: descent.solution.cost)
+    descents: list[_Descent] = []
+    for direction in dict.fromkeys(start.direction for start in likely):
+        tried: list[_Descent] = []
+        own = [start for start in likely if start.direction == direction]
+        for start, slacks in itertools.product(own + _scattered(own[0], parameters), _WAYS):
+            tried.append(_descend(design, few, parameters, start, coarse, slacks))
+            if tried[-1].explains:
+                break
+        descents.append(max(tried, key=lambda descent: descent.correlation))
+    descents.sort(key=lambda descent: -descent.correlation)
     best = descents[0]
-    found = _descend(design, stack, parameters, best.start, full, values=best.solution.values)
+    found = _descend(
+        design, stack, parameters, best.start, full, (0.0,), values=best.solution.values
+    )
     unclear = {}
-    if len(descents) > 1 and descents[1].solution.cost - best.solution.cost < _CLEAR:
+    if len(descents) > 1 and abs(descents[1].solution.cost - best.solution.cost) < _CLEAR:
         unclear["direction"] = (
             "the stack looks the same with the rail the other way round and even aberrations "
             "reversed; say which way it is mounted"
@@ -175,6 +189,35 @@ class _Descent:
     model: RateModel
     problem: StackProblem
     solution: Solution
+
+    @property
+    def explains(self) -> bool:
+        """Whether what is left is of the size that was allowed for."""
+        residual = torch.cat(self.solution.linear.residual)
+        return float(residual.abs().clamp(max=_OUTLIER).square().mean()) < 2
+
+    @property
+    def correlation(self) -> float:
+        """Of measured and expected rates."""
+        return correlation(self.model, self.solution.values)
+
+
+def _scattered(start: Start, parameters: Parameters) -> list[Start]:
+    """Further starts: draws of what is known beforehand of the parameters that bend the pattern."""
+    rng = np.random.default_rng(0)
+    bending = ("etch_scale", "decentre_y", "decentre_x", "focus")
+    return [
+        replace(
+            start,
+            values=start.values
+            | {
+                p.name: max(p.low, p.expected + p.scatter * float(rng.standard_normal()))
+                for p in parameters
+                if p.name in bending
+            },
+        )
+        for _ in range(_SCATTERED)
+    ]
 
 
 def _some_depths(stack: PsfStack) -> PsfStack:
@@ -198,23 +241,27 @@ def _descend(
     parameters: Parameters,
     start: Start,
     window: int,
+    slacks: Sequence[float],
     *,
     values: Mapping[str, float] | None = None,
 ) -> _Descent:
-    """Descend on a window of some size, put where the image is expected."""
+    """Descend on a window of some size, put where the image is expected, slack by slack."""
     near = dict(values or start.values)
-    model = RateModel(
-        design,
-        stack,
-        parameters,
-        direction=start.direction,
-        power=start.power,
-        window=window,
-        near=near,
-    )
-    slack = _COARSE_SLACK if values is None else 0.0
-    problem = StackProblem(model, slack=slack)
-    return _Descent(start, model, problem, minimise(problem, near))
+    for slack in slacks:
+        # the window follows the image
+        model = RateModel(
+            design,
+            stack,
+            parameters,
+            direction=start.direction,
+            power=start.power,
+            window=window,
+            near=near,
+        )
+        problem = StackProblem(model, slack=slack)
+        solution = minimise(problem, near)
+        near = solution.values
+    return _Descent(start, model, problem, solution)
 
 
 def _judged(

@@ -156,7 +156,8 @@ def minimise(problem: Problem, start: Mapping[str, float], *, most: int = 20) ->
             trial = problem.moved(values, step)
             taken = problem.units(trial) - units
             foretold = float(2 * down @ taken - taken @ hessian @ taken)
-            if 2 * down @ step < _CONVERGED:
+            limited = np.linalg.norm(step) > 0.99 * trust  # a short step promises little
+            if 2 * down @ step < _CONVERGED and not limited:
                 if not reused or _as_before(linear.residual, straight, temper):
                     return Solution(values, linear, straight, cost / temper, count)
                 break

@@ -56,7 +56,7 @@ def find_starts(
     directions: Sequence[int],
     window: int,
 ) -> list[Start]:
-    """Return the best start for each direction, the likeliest direction first.
+    """Return starts for each direction, with and without a displaced mask, the likeliest first.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def find_starts(
             for shift in _focus_settings(design, parameters)
         ]
         first = max(found, key=lambda start: start.correlation)
-        best.append(_refined(model, first, parameters))
+        best += [first, _refined(model, first, parameters)]
     best.sort(key=lambda start: -start.correlation)
     if best[0].correlation <= 0:
         raise CalibrationError(
