@@ -100,8 +100,8 @@ class Likeness:
         Displacement (down, right) of the measured image that is left [pixels]; None where the
         images have too little in common to tell.
     strehl : Uncertain
-        Measured over expected light in the brightest expected pixel, energies made equal: how
-        sharp it is against what was expected.
+        Measured over expected light in the pixel that was expected brightest of the measured
+        ones, energies made equal: how sharp it is against what was expected.
     radii : mapping
         Share of the energy to the radius that holds it [pixels].
     width : Pair
@@ -191,7 +191,7 @@ def compare_plane(
         pixels=len(m),
         scale=scale,
         drift=_drift(wanted, image, own, step),
-        strehl=_sharpness(image, own, wanted),
+        strehl=_sharpness(image, own, wanted, seen),
         radii={share: circle.radius(image, own, wanted, share, step) for share in SHARES},
         width=circle.width(image, own, wanted, step),
         transfer=transfer,
@@ -261,8 +261,8 @@ def _drift(
     return row, column
 
 
-def _sharpness(image: Array, variance: Array, wanted: Array) -> Uncertain:
-    peak = np.unravel_index(int(wanted.argmax()), wanted.shape)
+def _sharpness(image: Array, variance: Array, wanted: Array, seen: NDArray[np.bool_]) -> Uncertain:
+    peak = np.unravel_index(int(np.where(seen, wanted, -math.inf).argmax()), wanted.shape)
     ratio = float(wanted.sum() / image.sum()) / float(wanted[peak])
     return Uncertain(float(image[peak]) * ratio, math.sqrt(float(variance[peak])) * abs(ratio))
 

@@ -34,7 +34,8 @@ def binned_psf(
     stack : PsfStack
         What was measured.
     laid : Laid
-        A camera on it: tells its middle, its other light, and what the region holds.
+        A camera on it: tells its middle, its other light, what the region holds, and what pixels
+        that were not measured would have seen.
     depth : int
         Which of the depths, from 0.
     camera : Camera
@@ -49,7 +50,8 @@ def binned_psf(
     """
     binning, window = camera.sensor.binning, camera.window
     side = window * binning
-    rate = np.where(stack.valid[depth], stack.rate[depth] - laid.ambient, np.nan)
+    # what no exposure measured, such as a core that clips in all, is as the laid camera shows it
+    rate = np.where(stack.valid[depth], stack.rate[depth] - laid.ambient, laid.expected[depth])
     # a block of whole binned pixels whose middle is that of the image
     middle = _middle(stack, laid, depth)
     first = [int(np.floor(c + 0.5 - side / 2 + 0.5)) for c in middle]

@@ -65,7 +65,9 @@ def calibration_sheet(
     if results.noise is not None:
         sections.append(_noise(results))
     if results.notes:
-        notes = [[f"{n}", note] for n, note in enumerate(dict.fromkeys(results.notes), start=1)]
+        notes = [
+            [f"{n}", prose(note)] for n, note in enumerate(dict.fromkeys(results.notes), start=1)
+        ]
         sections.append(Section("What makes numbers doubtful", tables=[Table(["", "note"], notes)]))
     return Sheet(headline=_headline(results, metrics), lead=_lead(results), sections=sections)
 
@@ -78,6 +80,12 @@ def lamp(colour: Light | None) -> Markup:
     return Markup('<span style="color: {}; white-space: nowrap">{} {}</span>').format(
         ink, shape, colour
     )
+
+
+def prose(text: str) -> Markup:
+    """Return a sentence for a cell of a table, which else holds numbers."""
+    style = "display: block; text-align: left; white-space: normal; min-width: 22rem"
+    return Markup('<span style="{}">{}</span>').format(style, text)
 
 
 def lights_table(
@@ -305,7 +313,7 @@ def _twin(results: Results) -> Section:
         tables.append(
             Table(
                 ["not identifiable", "why"],
-                [[_words(name), why] for name, why in fit.unidentifiable.items()],
+                [[_words(name), prose(why)] for name, why in fit.unidentifiable.items()],
                 "These data do not tell them: they get no number.",
             )
         )

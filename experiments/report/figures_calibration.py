@@ -23,6 +23,7 @@ from optics.zernike import zernike_at
 MEASURED = "#1f2933"
 _CAMERAS = {"design": "#d55e00", "as exported": "#009e73", "twin": "#0072b2"}
 _COLOURS = {"R": "#d1242f", "Gr": "#1a7f37", "Gb": "#56a64b", "B": "#0072b2", "mono": "#1f2933"}
+_LEAST_MTF = 1e-4  # that is drawn
 _DECADES = 5  # shown below the brightest pixel
 _MOST = 6  # depths in a figure
 _SIDE = 101  # of the phase map
@@ -135,8 +136,10 @@ def mtf_figure(rows: Mapping[str, Sequence[Row]]) -> Drawing:
                             linewidth=1.3, label=name,
                         )  # fmt: skip
             axes.set_title(f"{row.distance:.3g} m")
-            axes.set_ylim(0, 1.02)
-            axes.set_xlim(0, float(curve.frequency[-1]))
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.set_ylim(_LEAST_MTF, 1.3)
+            axes.set_xlim(float(curve.frequency[1]), float(curve.frequency[-1]))
             if place % across == 0:
                 axes.set_ylabel("MTF")
             if place >= len(base) - across:

@@ -80,7 +80,7 @@ def hardware_sheet(
                 "What it means for faces",
                 "Landmark network and attackers are those of the design; none was trained again. "
                 "The measured PSF has been brought to the binned pixels, its energy to that of "
-                "the design.",
+                "the design. All at the measured distance that is nearest to the reference.",
                 [psf_row(seen, across=len(seen), alt=_ALT)],
                 [numbers_table(seen)],
             )

@@ -160,3 +160,13 @@ def test_images_that_cannot_be_compared_are_refused(change, error, message):
     given = {"rate": rate, "variance": variance, "valid": valid, "expected": speckle()} | change
     with pytest.raises(error, match=message):
         compare_plane(**given)
+
+
+def test_noise_adds_no_modulation_where_there_is_none():
+    noise = 0.02
+    found = compare_plane(*measured(gaussian(), noise), gaussian()).transfer
+    floor = noise * math.sqrt(57 * 63) / gaussian().sum()
+    fine = found.frequency > 0.25
+    assert found.expected[fine].max() < 0.01 * floor
+    # what chance leaves of a ring of some hundred frequencies is a quarter or so
+    assert np.sqrt(np.mean(found.measured[fine] ** 2)) < 0.5 * floor

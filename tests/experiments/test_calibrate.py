@@ -200,7 +200,7 @@ def test_a_calibration_of_another_version_is_refused(calibrated, tmp_path, monke
     assert "schema_version = 9, this program reads 1" in errors
 
 
-@pytest.mark.slow  # two minutes
+@pytest.mark.slow  # half a minute
 def test_the_twin_finds_what_the_bench_was_drawn_with(session, tmp_path):
     run = run_of(
         tmp_path / "run", "calibrate", calibrate, f"session={session}", "progress=false",
