@@ -212,9 +212,9 @@ class PointLight:
 
     def _key(self, colour: int, values: Values, ray: Ray) -> tuple[object, ...]:
         """Return what a relief depends on."""
-        optical = ("etch_scale", "blur", "wavelength_shift", "bandwidth")
+        made = ("etch_scale", "blur", "tilt_y", "tilt_x", "wavelength_shift", "bandwidth")
         margin = margin_of(self.camera, values)
-        return (colour, margin, ray.sine, *(values[name] for name in optical))
+        return (colour, margin, ray.sine, *(values[name] for name in made))
 
     def _energy(self) -> float:
         return float(self.camera.aperture.square().sum()) * self.camera.mask.cell**2

@@ -16,6 +16,7 @@ from torch.nn import functional
 from optics.camera import Camera
 from optics.fabrication import Errors, Fabricated, Fabrication
 from optics.grids import coordinates, disc_coverage
+from optics.masks import Mask
 from optics.propagation import cis_turns
 from optics.pupils import cross_gap, mask_field
 from optics.zernike import zernike_at
@@ -74,14 +75,14 @@ class Pupil:
 def relief_field(
     camera: Camera, values: Values, wave: Tensor, *, sine: float, margin: int
 ) -> Tensor:
-    """Mean field (W, N, N) of the cells with their depth error and blur, `margin` cells more.
+    """Mean field (W, N, N) of the cells as made, on their wedge, `margin` cells more.
 
     Parameters
     ----------
     camera : Camera
         Its mask is the design.
     values : mapping
-        `etch_scale` and `blur`.
+        `etch_scale`, `blur`, `tilt_y` and `tilt_x`.
     wave : Tensor
         Float64 (W,) [m].
     sine : float
@@ -89,13 +90,20 @@ def relief_field(
     margin : int
         Cells of the edge value on every side.
     """
-    made = Fabricated(
+
+    def error(*names: str) -> Tensor:
+        return torch.tensor([values[name] for name in names], dtype=torch.float64)
+
+    etched = Fabricated(
         camera.mask,
         fabrication=Fabrication(),
-        errors=Errors(
-            etch_scale=torch.tensor(values["etch_scale"], dtype=torch.float64),
-            blur=torch.tensor(values["blur"], dtype=torch.float64),
-        ),
+        errors=Errors(etch_scale=error("etch_scale")[0], tilt=error("tilt_y", "tilt_x")),
+    )
+    height = functional.pad(etched.height()[None], (margin,) * 4, mode="replicate")[0]
+    made = Fabricated(
+        _Surface(camera.mask, height),
+        fabrication=Fabrication(),
+        errors=Errors(blur=error("blur")[0]),
     )
     oblique = made.obliquity(wave, sine) if sine else 1.0
     layers = [(height, rate * oblique) for height, rate in made.layers(wave)]
@@ -103,9 +111,34 @@ def relief_field(
     field = mask_field(made, layers, whole, always=True)
     if field is None:
         raise RuntimeError("the mask gives no field")
-    parts = torch.stack([field.real, field.imag], 1)
-    padded = functional.pad(parts, (margin,) * 4, mode="replicate")
-    return torch.complex(padded[:, 0], padded[:, 1])
+    return field
+
+
+class _Surface(Mask):
+    """Another mask's height after some of its making, on a larger map."""
+
+    def __init__(self, mask: Mask, height: Tensor) -> None:
+        super().__init__(
+            height.shape[0],
+            mask.cell,
+            material_name="fused_silica",  # replaced: a mirror is not in the list of materials
+            design_wavelength=mask.design_wavelength,
+        )
+        self.material, self.pixelated = mask.material, mask.pixelated
+        self.mask, self.made = mask, height
+
+    @property
+    def wrap_height(self) -> float:
+        return self.mask.wrap_height
+
+    def height(self) -> Tensor:
+        return self.made
+
+    def turns_per_metre(self, wavelength: Tensor) -> Tensor:
+        return self.mask.turns_per_metre(wavelength)
+
+    def obliquity(self, wavelength: Tensor, sine: float) -> Tensor:
+        return self.mask.obliquity(wavelength, sine)
 
 
 def margin_of(camera: Camera, values: Values) -> int:
@@ -154,7 +187,7 @@ def make_pupil(camera: Camera, values: Values, relief: Tensor, wave: Tensor, ray
 def _rest(
     camera: Camera, values: Values, wave: Tensor, ray: Ray, shift: tuple[float, float], samples: int
 ) -> Tensor:
-    """Stop, lens, defocus and wedge (W, N, N) on the grid of a mask displaced by `shift`."""
+    """Stop, lens and defocus (W, N, N) on the grid of a mask displaced by `shift`."""
     cell = camera.mask.cell
     line = coordinates(samples, cell)
     y, x = line[:, None] + shift[0], line[None, :] + shift[1]
@@ -163,7 +196,6 @@ def _rest(
     amplitude = amplitude if passed is None else amplitude * passed
     bend = _curvature(camera, values, wave, ray)[:, None, None] / (2 * wave[:, None, None])
     turns = _lens(camera, values, wave, ray, y, x) + bend * (y**2 + x**2)
-    turns = turns + _wedge(camera, values, wave, ray, line)
     return amplitude.to(camera.dtype) * cis_turns(turns, dtype=camera.dtype)
 
 
@@ -180,7 +212,7 @@ def _behind_gap(
     line = coordinates(relief.shape[-1], cell)
     # the object's sphere is centred on the stop; `cross_gap` centres it on the mask
     ramp = (shift[0] * line[:, None] + shift[1] * line) / ray.distance
-    turns = _wedge(camera, values, wave, ray, line) + ramp / wave[:, None, None]
+    turns = ramp / wave[:, None, None]
     stop = _stop(camera, shift, relief.shape[-1]).to(camera.dtype)
     steepest = min(0.9, float(wave.max()) / (2 * cell))
     reach = gap * steepest / math.sqrt(1 - steepest**2)
@@ -231,14 +263,6 @@ def wedge_rate(camera: Camera, wave: Tensor, ray: Ray) -> Tensor:
     """Return the turns of phase (W,) per metre of height under oblique light [1/m]."""
     rate = camera.mask.turns_per_metre(wave)
     return rate * camera.mask.obliquity(wave, ray.sine) if ray.sine else rate
-
-
-def _wedge(camera: Camera, values: Values, wave: Tensor, ray: Ray, line: Tensor) -> Tensor:
-    """Delay (W, N, N) of a wedge under the relief, which moves and ends with it [turns]."""
-    edge = (camera.mask.samples - 1) / 2 * camera.mask.cell
-    line = line.clamp(-edge, edge)
-    rise = math.tan(values["tilt_y"]) * line[:, None] + math.tan(values["tilt_x"]) * line
-    return wedge_rate(camera, wave, ray)[:, None, None] * rise
 
 
 def decentred(

@@ -61,8 +61,8 @@ def test_energy_is_that_of_the_camera_with_the_same_errors(tangent):
     values = values_of(**true_values(truth, design))
     for colour in range(3):
         plane = light.plane(colour, values, Ray(0.3, tangent), Window(63, PITCH, (0.0, 0.0)))
-        # the wedge's own steps at blurred edges are left out: 1e-3 of the field at most
-        torch.testing.assert_close(plane, psf[colour], rtol=0, atol=1e-3 * float(psf.max()))
+        # at the ends of its map the bench's mask has no neighbour that could blur into it
+        torch.testing.assert_close(plane, psf[colour], rtol=0, atol=2e-4 * float(psf.max()))
 
 
 def test_energy_behind_a_gap_is_that_of_the_camera():
