@@ -139,8 +139,9 @@ def exported_camera(which: str, design: Camera) -> Camera:
         raise ArtifactError(f"{run}: target {target.name} holds no surface to look through")
     sheet = cast(dict[str, Any], read_sidecar(folder / _SIDECAR))
     files = [folder / entry["name"] for entry in sheet["files"]]
-    found = target.read(folder, Written(files, sheet["notes"]))
-    if sheet["notes"]["mirrored"]:
+    notes = sheet["target"]["notes"]
+    found = target.read(folder, Written(files, notes))
+    if notes["mirrored"]:
         found = type(found)(**{**vars(found), "height": found.height[:, ::-1].copy()})
     levels = target.relief_levels()
     mask = as_mask(found, design, levels=levels, flat=target.flat_cells)
