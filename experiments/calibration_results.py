@@ -155,9 +155,10 @@ def numbers(results: Results) -> dict[str, float]:
 
 
 def mean_of(noise: NoiseModel, name: str) -> Uncertain | None:
-    """Mean over the planes of a number of the noise; None where it was not measured."""
-    values = [getattr(plane, name) for plane in noise.planes.values()]
-    if any(value is None for value in values):
+    """Mean of a number over the planes that have it; None where none was measured."""
+    every = [getattr(plane, name) for plane in noise.planes.values()]
+    values = [value for value in every if value is not None]
+    if not values:
         return None
     count = len(values)
     return Uncertain(
