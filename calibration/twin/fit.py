@@ -245,23 +245,41 @@ def _descend(
     *,
     values: Mapping[str, float] | None = None,
 ) -> _Descent:
-    """Descend on a window of some size, put where the image is expected, slack by slack."""
-    near = dict(values or start.values)
-    for slack in slacks:
-        # the window follows the image
-        model = RateModel(
-            design,
-            stack,
-            parameters,
-            direction=start.direction,
-            power=start.power,
-            window=window,
-            near=near,
+    """Descend slack by slack, on a window of some size that follows the image."""
+    found = _descend_once(design, stack, parameters, start, window, slacks[0], values=values)
+    for slack in slacks[1:]:
+        found = _descend_once(
+            design, stack, parameters, start, window, slack, values=found.solution.values
         )
-        problem = StackProblem(model, slack=slack)
-        solution = minimise(problem, near)
-        near = solution.values
-    return _Descent(start, model, problem, solution)
+    if not found.model.stands(found.solution.values):
+        found = _descend_once(
+            design, stack, parameters, start, window, slacks[-1], values=found.solution.values
+        )
+    return found
+
+
+def _descend_once(
+    design: Camera,
+    stack: PsfStack,
+    parameters: Parameters,
+    start: Start,
+    window: int,
+    slack: float,
+    *,
+    values: Mapping[str, float] | None,
+) -> _Descent:
+    near = dict(values or start.values)
+    model = RateModel(
+        design,
+        stack,
+        parameters,
+        direction=start.direction,
+        power=start.power,
+        window=window,
+        near=near,
+    )
+    problem = StackProblem(model, slack=slack)
+    return _Descent(start, model, problem, minimise(problem, near))
 
 
 def _judged(

@@ -27,13 +27,15 @@ PLANES = {"R": 0, "G": 1, "B": 2}
 #: Radius at which the skirt of the stray light begins to fall [pixels].
 SKIRT_RADIUS = 6.0
 
+_EDGE = 2  # pixels inside the border of a window that are not compared: what is cut there may be
+# a pixel off
 _OPTICAL = ("gap", "wavelength_shift", "bandwidth")  # their slopes are differences
 _STEP = 0.05  # of what is known beforehand, for those
 
 
 @dataclass(frozen=True)
 class View:
-    """Part of the region of a stack that the window around the image shows, for one depth.
+    """Part of the region of a stack that is compared, inside the window around the image.
 
     Attributes
     ----------
@@ -124,6 +126,12 @@ class RateModel:
             for place, axis in zip(self.stack.across, "yx", strict=True)
         )
         return Ray(distance, (y, x))
+
+    def stands(self, values: Mapping[str, float]) -> bool:
+        """Whether the windows lie where the images at `values` are, to the pixel."""
+        return all(
+            self._view(values, depth).anchor == view.anchor for depth, view in enumerate(self.views)
+        )
 
     def colour_plane(self, colour: int, values: Mapping[str, float], depth: int) -> Tensor:
         """Energy fractions (window, window) of one colour on all pixels, without stray light."""
@@ -278,7 +286,8 @@ class RateModel:
             place = (z * tangent[k] + near[f"boresight_{axis}"]) / pitch
             middle = math.floor((stack.frame[k] - 1) / 2 + place + 0.5)
             first = middle - self.window // 2 - stack.origin[k]
-            low, high = max(first, 0), min(first + self.window, stack.shape[k])
+            low = max(first + _EDGE, 0)
+            high = min(first + self.window - _EDGE, stack.shape[k])
             if low >= high:
                 raise ValueError(
                     f"the image of the source at {stack.readings[depth]:g} m is expected outside "

@@ -25,6 +25,7 @@ from calibration.twin.parameters import Parameter
 
 _STRAIGHT = 4.0  # standard deviations, widened with the residuals while the model is far off
 _NEVER = 1e30
+_FEW = 0.02  # share of the pixels that can be outliers; more of them are an error of the model
 _CONVERGED = 0.01  # cost that is left to gain: a tenth of a standard deviation of all parameters
 _REACH = 10.0  # deviations from what is known beforehand that are still believed
 _TRUST = 3.0  # length of the first step
@@ -242,6 +243,7 @@ def _as_before(residual: list[Tensor], straight: float, temper: float) -> bool:
 
 
 def _straight(residual: list[Tensor]) -> float:
-    """Huber's bound: some deviations of the residuals as they are now, by their median."""
+    """Huber's bound: some deviations by the median, if few pixels are beyond, else none at all."""
     size = torch.cat(residual).abs()
-    return _STRAIGHT * max(1.0, 1.4826 * float(size.median()))
+    bound = _STRAIGHT * max(1.0, 1.4826 * float(size.median()))
+    return bound if float((size > bound).double().mean()) < _FEW else _NEVER

@@ -55,3 +55,12 @@ def test_disc_coverage_is_one_inside_zero_outside_and_symmetric():
 )
 def test_cells_across_is_the_smallest_even_number_that_covers(diameter, cell, cells):
     assert cells_across(diameter, cell) == cells
+
+
+def test_a_disc_beside_the_middle_covers_the_same_samples_further_on():
+    middle = disc_coverage((40, 50), 1.0, 17.3)
+    beside = disc_coverage((40, 50), 1.0, 17.3, centre=(3.0, -5.0))
+    torch.testing.assert_close(beside, middle.roll((3, -5), (0, 1)), rtol=0, atol=1e-12)
+    part = disc_coverage((40, 50), 1.0, 17.3, centre=(0.3, 0.4))
+    # rows of the rim are summed at 32 heights
+    assert float(part.sum()) == pytest.approx(float(middle.sum()), rel=1e-3)
