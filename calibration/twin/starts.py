@@ -22,8 +22,6 @@ from optics.camera import Camera
 
 _TURN = 0.25  # waves at the rim between two focus settings
 _MOST = 25  # focus settings
-#: Displacements and depths of a mask change its pattern as much as the focus does.
-_SEARCHED = ("decentre_y", "decentre_x", "etch_scale", "focus")
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def find_starts(
     directions: Sequence[int],
     window: int,
 ) -> list[Start]:
-    """Return starts for each direction, with and without a displaced mask, the likeliest first.
+    """Return the best start for each direction, the likeliest direction first.
 
     Parameters
     ----------
@@ -81,8 +79,7 @@ def find_starts(
             _found(model, {**expected, "focus": expected["focus"] + shift})
             for shift in _focus_settings(design, parameters)
         ]
-        first = max(found, key=lambda start: start.correlation)
-        best += [first, _refined(model, first, parameters)]
+        best.append(max(found, key=lambda start: start.correlation))
     best.sort(key=lambda start: -start.correlation)
     if best[0].correlation <= 0:
         raise CalibrationError(
@@ -90,21 +87,6 @@ def find_starts(
             "rail and the design those of the measurement?"
         )
     return best
-
-
-def _refined(model: RateModel, start: Start, parameters: Parameters) -> Start:
-    """Improve a start, one parameter after the other: first widely, then about what was found."""
-    for reach, step in ((3.0, 1.0), (1.0, 0.5)):
-        steps = np.arange(-reach, reach + step / 2, step)
-        for entry in parameters:
-            if entry.name not in _SEARCHED or not entry.scatter:
-                continue
-            centre = entry.expected if reach > 1 else start.values[entry.name]
-            for by in steps:
-                values = {**start.values, entry.name: max(entry.low, centre + by * entry.scatter)}
-                trial = _found(model, values)
-                start = trial if trial.correlation > start.correlation else start
-    return start
 
 
 def _focus_settings(design: Camera, parameters: Parameters) -> list[float]:
