@@ -43,7 +43,12 @@ default_role = "py:obj"  # `name` in a docstring is a link if the name is known
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", r"(?s).*"),  # parameters and symbols are written `name` as well
-    ("py:.*", r"(abc|collections|gdstk|numpy|omegaconf|onnxruntime|pathlib|torch|types)\..*"),
+    (
+        "py:.*",
+        r"(abc|collections|datetime|gdstk|http|io|numpy|omegaconf|onnxruntime|pathlib|socket|torch"
+        r"|types)\..*",
+    ),
+    ("py:class", r"calibration\.bayer\.T"),  # a type variable
     ("py:class", "Tensor"),  # quoted, where a module loads without torch
     ("py:class", r"experiments\..*"),  # jobs are documented in parts
 ]

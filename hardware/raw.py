@@ -4,13 +4,13 @@ Everything follows from the *granted* format: what was asked for may have been c
 order of the colours depends on how the picture is flipped. Names are those of libcamera
 ("SRGGB12_CSI2P", "R10") or, for mono sensors, of V4L2 ("Y12", "Y10P").
 
-=============  =====================================================================
-``..8``        one byte per pixel
-``..10/12/14`` one little-endian 16-bit word per pixel, value at its low end
-``..16``       the same with the value at its *high* end, as the Raspberry Pi 5 writes
-``..CSI2P``    as on the wire: 4 pixels of 10 bits in 5 bytes, 2 pixels of 12 in 3
-``.._COMP``    compressed with losses: refused
-=============  =====================================================================
+==============  ====================================================================
+``..8``         one byte per pixel
+``..10/12/14``  one little-endian 16-bit word per pixel, value at its low end
+``..16``        the same with the value at its *high* end, as the Raspberry Pi 5 writes
+``..CSI2P``     as on the wire: 4 pixels of 10 bits in 5 bytes, 2 pixels of 12 in 3
+``.._COMP``     compressed with losses: refused
+==============  ====================================================================
 """
 
 import re

@@ -63,7 +63,7 @@ def relaxing(target: Map, lowest: Map, highest: Map, swings: int) -> Iterator[Ma
     r"""Yield the commands of a relax cycle, which ends just below the target.
 
     .. math:: c_k = c - (-1)^{K - k} \, (c_\mathrm{high} - c_\mathrm{low}) \, q^{k - 1},
-              \quad k = 1 \dots K
+              \quad k = 1, ..., K
 
     within the limits. The first swing reaches a limit, which erases what the actuators remember;
     the further ones shrink by the same factor to 1 %, which leaves them in the middle of their

@@ -76,7 +76,8 @@ def test_floats_have_a_point_and_no_path_is_absolute(file):
     text = "\n".join(line.partition("#")[0] for line in file.read_text("utf-8").splitlines())
     for word in text.replace(",", " ").replace("[", " ").replace("]", " ").split():
         assert not word.startswith(("~", "C:")), word
-        assert not (word.startswith("/") and "/" in word[1:]), word
+        device = word.startswith("/dev/")  # a port, which a lab edits
+        assert device or not (word.startswith("/") and "/" in word[1:]), word
         digits, e, exponent = word.partition("e")
         assert not (e and digits.isdigit() and exponent.lstrip("+-").isdigit()), word
 

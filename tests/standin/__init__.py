@@ -102,6 +102,9 @@ def activate() -> None:
         raise RuntimeError(f"libcamera is loaded from {loaded.__file__}: start a new process")
     if str(MODULES) not in sys.path:
         sys.path.insert(0, str(MODULES))
+    if "picamera2" not in sys.modules:  # an import that failed earlier leaves halves behind
+        for name in [name for name in sys.modules if name.startswith("picamera2.")]:
+            del sys.modules[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         import picamera2  # noqa: F401
