@@ -36,7 +36,7 @@ def test_the_capture_script_runs_on_a_raspberry_pi(pipeline, tmp_path, monkeypat
             sensor, pipeline, scene=lambda state: 1.0 + 5e6 * led.led / 255 * spot, speed=5.0
         )
         script = script.replace("/dev/ttyUSB0", rail.path).replace("/dev/ttyACM0", led.path)
-        script = script.replace("repeats=2, dark_repeats=4", "repeats=1, dark_repeats=1")
+        script = script.replace("flat_repeats=0", "flat_repeats=0, repeats=1, dark_repeats=1")
         (tmp_path / "capture_psfs.py").write_text(script, "utf-8")
         monkeypatch.chdir(tmp_path)
         with standin.plugged(board):
