@@ -1,41 +1,20 @@
 """The live page in a real browser."""
 
-import importlib.util
-import os
-import shutil
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from tests import browsing
 from tests.hardware.agent.bench import MODE, TOKEN, serving, small_rig
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs the system package chromium"),
-    pytest.mark.skipif(DRIVER is None, reason="needs the system package chromium-driver"),
-    pytest.mark.skipif(
-        importlib.util.find_spec("selenium") is None, reason="needs selenium: pip install selenium"
-    ),
-]
-SHOTS = os.environ.get("VEILENS_SCREENSHOTS")  # folder for pictures of the page
+pytestmark = browsing.marks
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--disable-dev-shm-usage", f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    driver = browsing.start(tmp_path_factory.mktemp("profile"))
     driver.set_script_timeout(10)
     yield driver
     driver.quit()
@@ -86,12 +65,12 @@ def size(browser, width, height=1000):
 
 def shoot(browser, name):
     """Keep a picture of the whole page where somebody wants to look at it."""
-    if SHOTS:
+    if browsing.SHOTS:
         import base64
 
         browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
         shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
-        Path(SHOTS, f"page-{name}.png").write_bytes(base64.b64decode(shot["data"]))
+        Path(browsing.SHOTS, f"page-{name}.png").write_bytes(base64.b64decode(shot["data"]))
 
 
 def peak(browser, colour="G"):
@@ -253,7 +232,7 @@ def test_nothing_is_wider_than_the_screen(page, server, width):
     server.agent.move("table", {"z": 0.0085})
     size(page, width, 844 if width < 600 else 900)
     wait(lambda: peak(page) > 40)
-    time.sleep(1.0 if SHOTS else 0)
+    time.sleep(1.0 if browsing.SHOTS else 0)
     shoot(page, str(width))
     wide = page.execute_script("return document.documentElement.scrollWidth")
     assert wide <= page.execute_script("return document.documentElement.clientWidth") <= width

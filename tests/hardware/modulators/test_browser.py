@@ -1,10 +1,7 @@
 """Pictures in a real browser, read back as it painted them."""
 
 import base64
-import importlib.util
 import io
-import os
-import shutil
 import time
 from pathlib import Path
 
@@ -14,37 +11,15 @@ import pytest
 from hardware.errors import DeviceDisconnected, HardwareError
 from hardware.modulators.screen import Screen
 from hardware.modulators.slm import ScreenSlm
+from tests import browsing
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs the system package chromium"),
-    pytest.mark.skipif(DRIVER is None, reason="needs the system package chromium-driver"),
-    pytest.mark.skipif(
-        importlib.util.find_spec("selenium") is None, reason="needs selenium: pip install selenium"
-    ),
-]
-SHOTS = os.environ.get("VEILENS_SCREENSHOTS")  # folder for pictures of the page
+pytestmark = browsing.marks
 SHAPE = (96, 160)
-
-
-def start(profile):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--disable-dev-shm-usage", f"--user-data-dir={profile}",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    driver = start(tmp_path_factory.mktemp("profile"))
+    driver = browsing.start(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
 
@@ -149,7 +124,7 @@ def test_a_browser_that_alters_canvases_is_found_out(page, screen):
 
 @pytest.mark.slow
 def test_a_browser_that_ends_is_noticed(tmp_path, screen):
-    driver = start(tmp_path)
+    driver = browsing.start(tmp_path)
     try:
         size(driver, *SHAPE)
         driver.get(screen.address)
@@ -189,8 +164,8 @@ def test_waiting_it_is_black_with_words_and_logs_no_error(browser):
         assert "F11" in words
         assert "100 %" in words
         assert (painted(browser).max(axis=2) < 16).mean() > 0.9
-        if SHOTS:
-            browser.save_screenshot(str(Path(SHOTS, "screen-waiting.png")))
+        if browsing.SHOTS:
+            browser.save_screenshot(str(Path(browsing.SHOTS, "screen-waiting.png")))
         assert "token" not in browser.current_url
         size(browser, 720, 1280)
         wait(lambda: browser.find_element("id", "size").text == "Ready.")
