@@ -92,10 +92,7 @@ def psf_stack(
             )
         )
     if flat_repeats:
-        light = {"panel": 1.0} if flat_light is None else flat_light
-        steps.append(
-            Step("flat", "flat", FLAT, flat_repeats, light=light, gain=gain, region="before")
-        )
+        steps.append(_flat(FLAT, flat_repeats, flat_light, gain, "before"))
     return Plan("psf_stack", (*steps, _darks(dark_repeats, gain)), mode, settle)
 
 
@@ -142,15 +139,7 @@ def flats(
     mode : str
         Mode of the camera.
     """
-    step = Step(
-        "flat",
-        "flat",
-        auto or FLAT,
-        repeats,
-        light={"panel": 1.0} if light is None else light,
-        gain=gain,
-        region=roi or "full",
-    )
+    step = _flat(auto or FLAT, repeats, light, gain, roi or "full")
     return Plan("flats", (step, _darks(dark_repeats, gain)), mode, settle)
 
 
@@ -198,15 +187,8 @@ def photon_transfer(
         raise ValueError(f"repeats = {repeats}: noise is the difference of 2 frames or more")
     even = {saturation * (n + 1) / levels for n in range(levels)}
     fine = {saturation * (0.9 + 0.25 * n / refined) for n in range(1, refined + 1)}
-    step = Step(
-        "flat",
-        "flat",
-        tuple(sorted({float(f"{time:.6g}") for time in even | fine})),
-        repeats,
-        light={"panel": 1.0} if light is None else light,
-        gain=gain,
-        region=roi or "full",
-    )
+    times = tuple(sorted({float(f"{time:.6g}") for time in even | fine}))
+    step = _flat(times, repeats, light, gain, roi or "full")
     return Plan("photon_transfer", (step, _darks(repeats, gain)), mode, settle)
 
 
@@ -250,6 +232,17 @@ def single(
 
 def _exposures(times: Sequence[float] | None, auto: AutoExposure | None) -> Exposures:
     return auto or AutoExposure() if times is None else tuple(times)
+
+
+def _flat(
+    exposures: Exposures,
+    repeats: int,
+    light: Mapping[str, float] | None,
+    gain: float,
+    region: Region,
+) -> Step:
+    levels = {"panel": 1.0} if light is None else light
+    return Step("flat", "flat", exposures, repeats, light=levels, gain=gain, region=region)
 
 
 def _darks(repeats: int, gain: float) -> Step:
