@@ -1,9 +1,9 @@
 """Figures of a calibration: PSFs and what is left of them, MTF, energy, photon transfer, phase."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -48,6 +48,9 @@ class Shown:
     distance: float
     measured: Image
     cameras: Mapping[str, Image]
+
+
+_Depth = TypeVar("_Depth", Row, Shown)
 
 
 def shown(stack: PsfStack, cameras: Mapping[str, Laid]) -> list[Shown]:
@@ -114,42 +117,27 @@ def mtf_figure(rows: Mapping[str, Sequence[Row]]) -> Drawing:
     """MTF by depth: measured with its uncertainty, and that of each camera."""
     base = _green(next(iter(rows.values())))[:_MOST]
 
-    def draw(across: int, width: float) -> Figure:
-        down = -(-len(base) // across)
-        figure = new_figure(width, 2.7 * down + 0.5)
-        first: Axes | None = None
-        for place, row in enumerate(base):
-            axes = figure.add_subplot(down, across, place + 1, sharex=first, sharey=first)
-            first = first or axes
-            curve = row.likeness.transfer
-            axes.fill_between(
-                curve.frequency, curve.measured - 2 * curve.uncertainty,
-                curve.measured + 2 * curve.uncertainty, color=MEASURED, alpha=0.2, linewidth=0,
-            )  # fmt: skip
-            axes.plot(curve.frequency, curve.measured, color=MEASURED, label="measured")
-            for name, others in rows.items():
-                for other in _green(others):
-                    if (other.field, other.depth) == (row.field, row.depth):
-                        like = other.likeness.transfer
-                        axes.plot(
-                            like.frequency, like.expected, "--", color=_CAMERAS[name],
-                            linewidth=1.3, label=name,
-                        )  # fmt: skip
-            axes.set_title(f"{row.distance:.3g} m")
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            axes.set_ylim(_LEAST_MTF, 1.3)
-            axes.set_xlim(float(curve.frequency[1]), float(curve.frequency[-1]))
-            if place % across == 0:
-                axes.set_ylabel("MTF")
-            if place >= len(base) - across:
-                axes.set_xlabel("frequency [cycles per raw pixel]")
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=4)
-        return figure
+    def panel(axes: Axes, row: Row) -> None:
+        curve = row.likeness.transfer
+        axes.fill_between(
+            curve.frequency, curve.measured - 2 * curve.uncertainty,
+            curve.measured + 2 * curve.uncertainty, color=MEASURED, alpha=0.2, linewidth=0,
+        )  # fmt: skip
+        axes.plot(curve.frequency, curve.measured, color=MEASURED, label="measured")
+        for name, others in rows.items():
+            for other in _green(others):
+                if (other.field, other.depth) == (row.field, row.depth):
+                    like = other.likeness.transfer
+                    axes.plot(
+                        like.frequency, like.expected, "--", color=_CAMERAS[name],
+                        linewidth=1.3, label=name,
+                    )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_ylim(_LEAST_MTF, 1.3)
+        axes.set_xlim(float(curve.frequency[1]), float(curve.frequency[-1]))
 
-    with house_style():
-        wide, narrow = draw(3, 10.6), draw(1, 4.6)
+    wide, narrow = _by_depth(base, panel, "frequency [cycles per raw pixel]", "MTF", shared=True)
     return Drawing(
         "mtf", wide, "Modulation transfer functions, measured and expected.",
         "Of the first green plane, root mean square over all directions, power of the noise taken "
@@ -162,33 +150,18 @@ def mtf_figure(rows: Mapping[str, Sequence[Row]]) -> Drawing:
 def energy_figure(depths: Sequence[Shown], step: int) -> Drawing:
     """Share of the energy within a radius, by depth."""
 
-    def draw(across: int, width: float) -> Figure:
-        down = -(-len(depths) // across)
-        figure = new_figure(width, 2.7 * down + 0.5)
-        for place, one in enumerate(depths):
-            axes = figure.add_subplot(down, across, place + 1)
-            # about one place for all, that of the camera that fits best
-            middle = np.nan_to_num(list(one.cameras.values())[-1])
-            radius, energy = _energy(one.measured, middle)
-            axes.plot(step * radius, energy, color=MEASURED, label="measured")
-            for name, image in one.cameras.items():
-                radius, energy = _energy(np.nan_to_num(image), middle)
-                axes.plot(
-                    step * radius, energy, "--", color=_CAMERAS[name], linewidth=1.3, label=name
-                )
-            axes.set_title(f"{one.distance:.3g} m")
-            axes.set_ylim(0, 1.02)
-            axes.set_xlim(left=0)
-            if place % across == 0:
-                axes.set_ylabel("share of the energy")
-            if place >= len(depths) - across:
-                axes.set_xlabel("radius [raw pixels]")
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=4)
-        return figure
+    def panel(axes: Axes, one: Shown) -> None:
+        # about one place for all, that of the camera that fits best
+        middle = np.nan_to_num(list(one.cameras.values())[-1])
+        radius, energy = _energy(one.measured, middle)
+        axes.plot(step * radius, energy, color=MEASURED, label="measured")
+        for name, image in one.cameras.items():
+            radius, energy = _energy(np.nan_to_num(image), middle)
+            axes.plot(step * radius, energy, "--", color=_CAMERAS[name], linewidth=1.3, label=name)
+        axes.set_ylim(0, 1.02)
+        axes.set_xlim(left=0)
 
-    with house_style():
-        wide, narrow = draw(3, 10.6), draw(1, 4.6)
+    wide, narrow = _by_depth(depths, panel, "radius [raw pixels]", "share of the energy")
     return Drawing(
         "energy", wide, "Encircled energy, measured and expected.",
         "First green plane, about the centroid of the expected image, of the energy within the "
@@ -253,6 +226,37 @@ def phase_figure(laid: Laid, wavelength: float) -> Drawing:
         f"Zernike modes of the lens that the twin found, at {wavelength * 1e9:.0f} nm: "
         f"{rms:.3f} waves rms.", photographic=True,
     )  # fmt: skip
+
+
+def _by_depth(
+    depths: Sequence[_Depth],
+    panel: Callable[[Axes, _Depth], None],
+    horizontal: str,
+    vertical: str,
+    *,
+    shared: bool = False,
+) -> tuple[Figure, Figure]:
+    """Draw one panel per depth below one legend: three abreast, and all below each other."""
+
+    def draw(across: int, width: float) -> Figure:
+        down = -(-len(depths) // across)
+        figure = new_figure(width, 2.7 * down + 0.5)
+        first: Axes | None = None
+        for place, depth in enumerate(depths):
+            axes = figure.add_subplot(down, across, place + 1, sharex=first, sharey=first)
+            first = first or (axes if shared else None)
+            panel(axes, depth)
+            axes.set_title(f"{depth.distance:.3g} m")
+            if place % across == 0:
+                axes.set_ylabel(vertical)
+            if place >= len(depths) - across:
+                axes.set_xlabel(horizontal)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=4)
+        return figure
+
+    with house_style():
+        return draw(3, 10.6), draw(1, 4.6)
 
 
 def _green(rows: Sequence[Row]) -> list[Row]:
