@@ -69,13 +69,12 @@ class CompensationClient(nn.Module):
             raise ValueError(
                 f"residual is {tuple(residual.shape)}, expected (B, 3, {FACE}, {FACE})"
             )
-        return self.client_backbone(residual)[0]
+        found: list[Tensor] = self.client_backbone(residual)[0]
+        return found
 
     def enter(self, taps: Sequence[Tensor]) -> list[Tensor]:
         """Return the maps as they enter the server, (B, C, N, N) as in `INJECTIONS`."""
-        return [
-            self.get_submodule(f"interface_{i}")(tap) for i, tap in enumerate(taps, start=1)
-        ]
+        return [self.get_submodule(f"interface_{i}")(tap) for i, tap in enumerate(taps, start=1)]
 
     def forward(self, residual: Tensor, permutations: Tensor | None = None) -> list[Tensor]:
         """Return the maps as the published client sends them.
