@@ -1,11 +1,13 @@
 """What every protection of a photographed face has in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor, nn
 
+from anonymizer.checkpoints import fill, find_weights, read_state
 from anonymizer.keystream import KEY_BYTES
 
 
@@ -74,6 +76,22 @@ class Protection(nn.Module, ABC):
             f"choose a method whose capabilities say recoverable"
         )
 
+    def cover(self, images: Tensor) -> Tensor:
+        """Return what the protected images are meant to look like, (B, 3, H, W) in [0, 1].
+
+        The images themselves, unless the method hides them behind an obfuscation.
+        """
+        return images
+
+    @property
+    def learned(self) -> nn.Module:
+        """The part that training changes and weight files hold: everything, unless said."""
+        return self
+
+    def translate(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the tensors of a weight file, ours or published, by their names in `learned`."""
+        return state
+
     def check(self, images: Tensor, keys: Sequence[bytes] | None) -> None:
         """Refuse images or keys that the method does not take, with one clear message."""
         shape = tuple(images.shape)
@@ -97,3 +115,25 @@ class Protection(nn.Module, ABC):
         if any(len(key) != KEY_BYTES for key in keys):
             lengths = sorted({len(key) for key in keys})
             raise ValueError(f"keys of {lengths} bytes, expected {KEY_BYTES}")
+
+
+def load_protection(
+    method: Protection, *, file: str, sha256: str, search: Sequence[str | Path] = ()
+) -> Protection:
+    """Fill a protection with trained weights, frozen and in evaluation mode.
+
+    Parameters
+    ----------
+    method : Protection
+        Of the layout that the file has; changed in place.
+    file, sha256, search
+        As in `anonymizer.checkpoints.find_weights`.
+
+    Raises
+    ------
+    WeightsError
+        If the file is absent, altered or of another layout.
+    """
+    path = find_weights(file, sha256, search)
+    fill(method.learned, method.translate(read_state(path)), path)
+    return method.requires_grad_(False).eval()

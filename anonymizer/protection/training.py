@@ -21,7 +21,8 @@ class FaceBatch:
     Attributes
     ----------
     faces : Tensor
-        (B, P, 3, H, W), R G B, linear light [0, 1]: B examples of P pictures each.
+        (B, P, 3, H, W), R G B, linear light [0, 1]: B examples of P pictures each, aligned as
+        `anonymizer.alignment.align_faces` does.
     person : Tensor of int64
         (B, P): who is on them.
     """
@@ -56,7 +57,7 @@ class Trainable(nn.Module, ABC):
 
     def players(self) -> dict[str, nn.Module]:
         """Return what learns, by name, in the order of their turns within one step."""
-        return {"protection": self.protection}
+        return {"protection": self.protection.learned}
 
     def draw(self, person: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Draw the examples of one step.
