@@ -113,6 +113,34 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"weights {path} cannot be read: {error}") from error
 
 
+def read_nested_states(path: Path) -> dict[str, dict[str, Tensor]]:
+    """Read a PyTorch file of several networks: the state dict of each by its name.
+
+    A file that is itself one state dict has it under the name "".
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read or holds anything but state dicts.
+    """
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"weights {path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"weights {path} hold a {type(content).__name__}, expected state dicts")
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        content = {"": content}
+    states = {
+        str(name): {str(key): tensor for key, tensor in state.items()}
+        for name, state in content.items()
+        if isinstance(state, dict) and all(isinstance(v, Tensor) for v in state.values())
+    }
+    if not states:
+        raise WeightsError(f"weights {path} hold no state dict; name a file of networks")
+    return states
+
+
 def read_quantized(values: Path, manifest: Path) -> dict[str, Tensor]:
     """Read tensors stored as bytes with a scale and an offset each (TensorFlow.js, face-api).
 

@@ -229,7 +229,12 @@ class FanRegressor(nn.Module):
                 f"measurement is {tuple(measurement.shape)}, expected a square whose side is a "
                 f"multiple of {self.stride}"
             )
-        x = self.stem(_append_coordinates(standardise(measurement)))
+        return self.read(standardise(measurement))
+
+    def read(self, pictures: Tensor) -> Heatmaps:
+        """Read pictures (B, 3, S, S) in whatever range the weights were trained on."""
+        size = pictures.shape[-1]
+        x = self.stem(_append_coordinates(pictures))
         x = self.blocks[0](functional.relu(self.stem_norm(x)))
         x = self.blocks[2](self.blocks[1](functional.avg_pool2d(x, 2)))
         x = self.top(self.hourglass(self.mix(_append_coordinates(x))))
