@@ -27,25 +27,32 @@ FACE = 112
 TAPS = ((64, 28), (128, 14), (128, 7), (512, 7))
 """Channels and side of what the network gives at its four depths."""
 INJECTIONS = ((64, 56), (128, 28), (256, 14), (512, 7))
-"""Channels and side of the maps where they enter the server."""
+"""Channels and side of the maps where they enter AdaFace, as published."""
 _PUBLISHED_BLOCK = 28
 
 
 class CompensationClient(nn.Module):
     """Residual image in, feature maps out.
 
+    Parameters
+    ----------
+    injections : sequence of (int, int)
+        Channels and side of the maps where they enter the server: its `stage_shapes`.
+
     Attributes
     ----------
     weight1, weight2, weight3, weight4 : Parameter
-        Weights of the maps inside the server, of the shapes in `INJECTIONS`; trained here, used
+        Weights of the maps inside the server, of the shapes in `injections`; trained here, used
         there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, injections: Sequence[tuple[int, int]] = INJECTIONS) -> None:
         super().__init__()
+        if len(injections) != len(TAPS):
+            raise ValueError(f"injections: {len(injections)} given, expected {len(TAPS)}")
         self.client_backbone = ClientBackbone()
         for i, ((channels, side), (entering, size)) in enumerate(
-            zip(TAPS, INJECTIONS, strict=True), start=1
+            zip(TAPS, injections, strict=True), start=1
         ):
             setattr(self, f"weight{i}", nn.Parameter(torch.ones(entering, size, size)))
             grow = nn.Upsample((size, size), mode="bilinear", align_corners=False)
@@ -54,7 +61,7 @@ class CompensationClient(nn.Module):
 
     @property
     def weights(self) -> list[Tensor]:
-        """The four weights, of the shapes in `INJECTIONS`."""
+        """The four weights, of the shapes in `injections`."""
         return [self.get_parameter(f"weight{i}") for i in range(1, len(TAPS) + 1)]
 
     def taps(self, residual: Tensor) -> list[Tensor]:
@@ -73,7 +80,7 @@ class CompensationClient(nn.Module):
         return found
 
     def enter(self, taps: Sequence[Tensor]) -> list[Tensor]:
-        """Return the maps as they enter the server, (B, C, N, N) as in `INJECTIONS`."""
+        """Return the maps as they enter the server, (B, C, N, N) as in `injections`."""
         return [self.get_submodule(f"interface_{i}")(tap) for i, tap in enumerate(taps, start=1)]
 
     def forward(self, residual: Tensor, permutations: Tensor | None = None) -> list[Tensor]:
