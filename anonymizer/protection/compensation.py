@@ -83,6 +83,15 @@ class CompensationClient(nn.Module):
         """Return the maps as they enter the server, (B, C, N, N) as in `injections`."""
         return [self.get_submodule(f"interface_{i}")(tap) for i, tap in enumerate(taps, start=1)]
 
+    def gains(self) -> list[Tensor]:
+        """Return for each channel of each tap what one of size 1 does in the server, (C,)."""
+        out = []
+        for i, weight in enumerate(self.weights, start=1):
+            interface = self.get_submodule(f"interface_{i}.1").get_parameter("weight")
+            strength = weight.abs().mean(dim=(1, 2))
+            out.append((interface[:, :, 0, 0] * strength[:, None]).norm(dim=0))
+        return out
+
     def forward(self, residual: Tensor, permutations: Tensor | None = None) -> list[Tensor]:
         """Return the maps as the published client sends them.
 

@@ -34,7 +34,11 @@ class FeatureCodec(nn.Module):
     keep_0, low_0, high_0, importance_0, ... : Tensor
         For each channel of each map: whether it is sent, its range, and the mean size of what
         it does.
+    observed : Tensor
+        Batches observed, a scalar.
     """
+
+    observed: Tensor
 
     def __init__(self, shapes: Sequence[tuple[int, int]], *, bits: int = 4) -> None:
         super().__init__()
@@ -82,7 +86,7 @@ class FeatureCodec(nn.Module):
             self.get_buffer(f"low_{i}").lerp_(found[0], pace)
             self.get_buffer(f"high_{i}").lerp_(torch.maximum(found[1], found[0] + 1e-6), pace)
             self.get_buffer(f"importance_{i}").lerp_(rows.abs().mean(1) * gain, pace)
-        self.get_buffer("observed").add_(1)
+        self.observed.add_(1)
 
     def prune(self, share: float) -> None:
         """Send from now on the most important channels of each map, `share` of them.

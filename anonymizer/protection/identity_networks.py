@@ -43,6 +43,11 @@ def batch_norm(channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
+def running_norm(channels: int) -> nn.Module:
+    """Return the normalisation of published weights that `freeze_statistics` has mended."""
+    return nn.BatchNorm2d(channels)
+
+
 class Generator(nn.Module):
     """Face and code in, another face out.
 
@@ -100,7 +105,8 @@ class Generator(nn.Module):
 def freeze_statistics(generator: Generator, batches: Iterable[tuple[Tensor, Tensor]]) -> Generator:
     """Replace statistics over the batch by the mean of those that `batches` have; in place.
 
-    Afterwards an image's result depends on no other image, and batches of one work.
+    Afterwards an image's result depends on no other image, and batches of one work; what it is
+    filled with can be loaded into a generator made with `running_norm`.
 
     Parameters
     ----------

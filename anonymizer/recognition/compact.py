@@ -3,14 +3,14 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anonymizer.recognition.recognizer import Recognizer
+from anonymizer.recognition.staged import StagedRecognizer
 
 _INPUT = 64  # side that the network sees [px]
 _STAGES = ((32, 0), (48, 1), (96, 1), (160, 1))  # channels and residual blocks, each at half size
 _GROUP = 16  # channels normalised together
 
 
-class CompactRecognizer(Recognizer):
+class CompactRecognizer(StagedRecognizer):
     """Plain residual network on 64 px faces: 1.1 million weights, 38 million multiply-adds.
 
     Group normalisation makes an image's embedding independent of its batch, in training too.
@@ -26,23 +26,30 @@ class CompactRecognizer(Recognizer):
         super().__init__()
         self.dimension = dimension
         layers: list[nn.Module] = []
+        ends = []
         channels = 3
         for out, blocks in _STAGES:
             layers.append(_unit(channels, out, stride=2))
             layers.extend(_Residual(out) for _ in range(blocks))
+            ends.append(len(layers))
             channels = out
-        self.body = nn.Sequential(*layers)
+        self.body, self.stage_ends = nn.Sequential(*layers), tuple(ends)
+        self.stage_shapes = tuple(
+            (out, _INPUT // 2**stage) for stage, (out, _) in enumerate(_STAGES, start=1)
+        )
         side = _INPUT // 2 ** len(_STAGES)
         self.squeeze = nn.Conv2d(channels, channels // 2, 1)
         self.head = nn.Linear(channels // 2 * side**2, dimension)
 
-    def embed(self, faces: Tensor) -> Tensor:
-        """Return raw features; the network's own range is [-1, 1] at 64 px."""
+    def begin(self, faces: Tensor) -> Tensor:
+        """Return the network's own range, [-1, 1] at 64 px."""
         small = F.interpolate(
             faces, size=(_INPUT, _INPUT), mode="bilinear", antialias=True, align_corners=False
         )
-        x = self.squeeze(self.body(2 * small - 1))
-        features: Tensor = self.head(x.flatten(1))
+        return 2 * small - 1
+
+    def end(self, x: Tensor) -> Tensor:
+        features: Tensor = self.head(self.squeeze(x).flatten(1))
         return features
 
 
