@@ -1,4 +1,4 @@
-"""MobileFaceNet in the two layouts in which public weights exist.
+"""MobileFaceNet in the three layouts in which public weights exist.
 
 Module names are those of the published files, so that they load without translation.
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from anonymizer.recognition.recognizer import Recognizer
+from anonymizer.recognition.recognizer import ChannelOrder, Recognizer, in_order
 
 _BOTTLENECKS = (  # expansion, channels, repeats, stride of the first
     (2, 64, 5, 2),
@@ -53,6 +53,35 @@ class MobileFaceNet(Recognizer):
         x = (255 * faces[..., margin : margin + self.width] - 127.5) / 128
         x = self.conv2(self.blocks(self.dw_conv1(self.conv1(x))))
         features: Tensor = self.linear1(self.linear7(x)).flatten(1)
+        return features
+
+
+class MobileFaceNetProFace(Recognizer):
+    """MobileFaceNet as PRO-Face's programs use it: the same layers under other names.
+
+    Parameters
+    ----------
+    channels : {"RGB", "BGR"}
+        PRO-Face feeds R G B.
+    """
+
+    dimension = 128
+
+    def __init__(self, *, channels: ChannelOrder = "RGB") -> None:
+        super().__init__()
+        self.channels = channels
+        self.conv3 = _ConvUnit(3, 64, 3, stride=2, padding=1)
+        self.dw_conv3 = _ConvUnit(64, 64, 3, padding=1, groups=64)
+        self.bottlenecks = nn.Sequential(*(_Bottleneck(*args) for args in _bottlenecks()))
+        self.conv1 = _ConvUnit(128, 512, 1)
+        self.linear_GDConv7 = _ConvUnit(512, 512, 7, groups=512, active=False)
+        self.linear_conv1 = _ConvUnit(512, self.dimension, 1, active=False)
+
+    def embed(self, faces: Tensor) -> Tensor:
+        """Return raw features; the network's own range is [-1, 1]."""
+        x = self.dw_conv3(self.conv3(2 * in_order(faces, self.channels) - 1))
+        x = self.linear_GDConv7(self.conv1(self.bottlenecks(x)))
+        features: Tensor = self.linear_conv1(x).flatten(1)
         return features
 
 

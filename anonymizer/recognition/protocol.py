@@ -11,29 +11,22 @@ the CMC", AutoID 2005, and "Error analysis of pattern recognition systems - the 
 Comput. Vis. Image Underst. 93, 1 (2004), resampling people instead of pairs.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from anonymizer.recognition.curves import (
+    Estimate,
+    Floats,
+    exact_numbers,
+    operating_points,
+    supported_rates,
+)
 
-_log = logging.getLogger(__name__)
-
-_ERRORS_NEEDED = 30  # rule of 30: fewer expected false accepts say too little about a rate
 _LEVELS = 160  # score levels on which resamples are counted
 _UNIT_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -144,14 +137,8 @@ def verify(
             f"there are {n_genuine} genuine and {n_impostor} impostor comparisons, at least one of "
             f"each is needed: two people, and two pictures of one of them"
         )
-    rates = tuple(f for f in false_accepts if f * n_impostor >= _ERRORS_NEEDED)
-    if len(rates) < len(false_accepts):
-        _log.info(
-            "true accepts are given down to a false-accept rate of %.2g: %d impostor comparisons",
-            _ERRORS_NEEDED / n_impostor,
-            n_impostor,
-        )
-    exact = _exact(scores[genuine], scores[impostor], rates)
+    rates = supported_rates(false_accepts, n_impostor)
+    exact = exact_numbers(scores[genuine], scores[impostor], rates)
     low, high = exact, exact
     if resamples > 0:
         drawn = _resampled(
@@ -179,35 +166,6 @@ def worst_case(results: Mapping[str, Verification]) -> str:
     if not results:
         raise ValueError("results is empty, expected at least one recogniser")
     return max(results, key=lambda name: results[name].auc.value)
-
-
-def auc(genuine: ArrayLike, impostor: ArrayLike) -> float:
-    """Return the exact Mann-Whitney probability that genuine exceeds impostor, ties half."""
-    g, i = np.asarray(genuine, float).ravel(), np.sort(np.asarray(impostor, float).ravel())
-    if g.size == 0 or i.size == 0:
-        raise ValueError(f"there are {g.size} genuine and {i.size} impostor scores, expected some")
-    below, not_above = (np.searchsorted(i, g, side=side) for side in ("left", "right"))
-    return float((below + not_above).sum(dtype=np.float64) / (2 * g.size * i.size))
-
-
-def _exact(genuine: Floats, impostor: Floats, rates: Sequence[float]) -> Floats:
-    """Return AUC, EER and TAR at each rate, without binning."""
-    genuine, impostor = np.sort(genuine), np.sort(impostor)
-    thresholds = np.append(np.unique(np.concatenate((genuine, impostor))), np.inf)
-    far = 1 - np.searchsorted(impostor, thresholds, side="left") / impostor.size
-    tar = 1 - np.searchsorted(genuine, thresholds, side="left") / genuine.size
-    return np.array([auc(genuine, impostor), *_operating_points(far[None], tar[None], rates)[:, 0]])
-
-
-def _operating_points(far: Floats, tar: Floats, rates: Sequence[float]) -> Floats:
-    """Return EER and TAR at each rate, (1 + len(rates), n), of curves (n, thresholds)."""
-    row = np.arange(len(far))
-    best = np.abs(far - (1 - tar)).argmin(axis=1)
-    points = [(far[row, best] + 1 - tar[row, best]) / 2]
-    for rate in rates:
-        smallest = (far <= rate + 1e-12).argmax(axis=1)  # thresholds ascend, far falls to 0
-        points.append(tar[row, smallest])
-    return np.stack(points)
 
 
 def _levels(genuine: Floats, impostor: Floats) -> Floats:
@@ -266,7 +224,7 @@ def _resampled(c: _Comparisons, rates: Sequence[float], resamples: int, seed: in
     tar, far = g[:, ::-1].cumsum(axis=1)[:, ::-1], i[:, ::-1].cumsum(axis=1)[:, ::-1]
     none = np.zeros((len(g), 1))  # the threshold above all scores
     tar, far = np.hstack((tar, none)), np.hstack((far, none))
-    return np.vstack((area, _operating_points(far, tar, rates))).T
+    return np.vstack((area, operating_points(far, tar, rates))).T
 
 
 def _rank1(

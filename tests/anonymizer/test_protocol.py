@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from anonymizer.recognition.protocol import auc, verify, worst_case
+from anonymizer.recognition import auc, verify, worst_case
 
 
 def phi(x):
