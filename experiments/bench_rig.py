@@ -12,9 +12,9 @@ from calibration.bench import Bench, BenchErrors, Source, open_bench
 from experiments.cameras import build_camera
 from experiments.mask_file import load_mask
 from experiments.rigs import clock_of
-from experiments.runs import find_run
+from experiments.runs import config_of, find_run
 from experiments.settings import to_si
-from experiments.store import file_sha256, read_json
+from experiments.store import file_sha256
 from optics import Camera, Lens, Mask, Sensor
 
 #: File of the learned mask in a run.
@@ -77,7 +77,7 @@ def run_of_design(design: str) -> Path:
 
 def design_of_run(run: Path) -> Camera:
     """Return the learned camera of a run."""
-    settings = to_si(OmegaConf.create(read_json(run / "config.json")))
+    settings = to_si(OmegaConf.create(config_of(run)))
     camera = build_camera(settings)
     load_mask(run / MASK, camera)
     return camera.eval()

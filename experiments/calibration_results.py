@@ -18,9 +18,10 @@ from calibration.noise import NoiseModel
 from calibration.psf import MeasuredPsf
 from calibration.stack import PsfStack
 from calibration.uncertainty import Uncertain
-from experiments.calibrating import Design
+from experiments.calibrating import Design, numbered
 from experiments.comparing import Row, sheet, summary
-from experiments.store import save_json
+from experiments.runs import find_run
+from experiments.store import ArtifactError, read_json, save_json
 from experiments.twinning import Laid
 from optics.camera import Camera
 
@@ -125,6 +126,31 @@ def write_results(
         },
     )
     write_sheet(run, calibration_sheet(results, metrics, thresholds))
+
+
+def open_calibration(which: str) -> tuple[Path, dict[str, Any]]:
+    """Return folder and record of a calibration that has PSFs.
+
+    Parameters
+    ----------
+    which : str
+        "latest", or the folder of a run of calibrate.
+
+    Raises
+    ------
+    ArtifactError
+        The calibration is missing, of another version, or without PSFs.
+    """
+    folder = find_run("calibrate", which)
+    record = dict(read_json(folder / RESULTS))
+    if record.get("schema_version") != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{folder / RESULTS}: schema_version = {record.get('schema_version')!r}, this program "
+            f"reads {SCHEMA_VERSION}; calibrate again"
+        )
+    if not numbered(folder, "psf", 1).exists():
+        raise ArtifactError(f"{folder} holds no PSFs ({record['failed'] or 'no stage was done'})")
+    return folder, record
 
 
 def numbers(results: Results) -> dict[str, float]:

@@ -10,13 +10,20 @@ randomly masked one, on people none of the networks has seen.
     ./lab codesign mask=zernike joint.steps=10000     another mask, longer
     ./lab codesign resume=true                        go on with the newest interrupted run
     ./lab codesign run=latest data=folder data.root=others evaluate=true
+
+With a calibration (`./lab calibrate`) the camera that was made stands in the place of the design:
+
+    ./lab codesign freeze=mask camera=calibrated calibration=latest    fine-tune and attack anew
+    ./lab codesign run=latest camera=calibrated calibration=latest evaluate=true
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from experiments.adversary import paired_rows
+from experiments.calibrated import is_calibrated, within_reach
 from experiments.cameras import LEARNED, build_baseline, build_camera
 from experiments.data.crops import FaceCrops
 from experiments.described import (
@@ -30,6 +37,7 @@ from experiments.distributed import distributed, is_first, wait_for_all
 from experiments.judging import Parts, build_pool, open_crops, open_parts
 from experiments.launch import find_run, run_job
 from experiments.protocol import Metrics
+from experiments.refining import check_frozen, made_camera, refine
 from experiments.report import write_report
 from experiments.settings import Settings, SettingsError, build
 from experiments.store import (
@@ -38,6 +46,7 @@ from experiments.store import (
     save_json,
     save_tensors,
 )
+from experiments.verdicts import judge_cameras
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +55,12 @@ def main(settings: Settings, run: Path) -> None:
     """Train and judge, or judge a finished run on other people."""
     if settings["evaluate"] or settings["what"] == "evaluate":
         evaluate(settings, run)
+        return
+    if settings["freeze"] is not None:
+        metrics = refine(settings, run)
+        if metrics is not None:
+            write_report(run)
+            _summary(metrics, beside=("as_designed", "as_made"))
         return
     work = Codesign(settings, run)
     parts = open_parts(settings)
@@ -56,7 +71,7 @@ def main(settings: Settings, run: Path) -> None:
         return
     save_tensors(run / "regressor_clear.safetensors", work.clear.state_dict(), {"camera": "none"})
     save_json(run / "people.json", {"learned_from": _people(parts.attack)})
-    metrics = work.measure(parts.test, parts.tuning, run, None)
+    metrics = judge_cameras(work, parts.test, parts.tuning, run, None)
     write_report(run)
     _summary(metrics)
 
@@ -67,7 +82,10 @@ def evaluate(settings: Settings, run: Path) -> None:
     stored = stored_settings(source, settings)
     for key in ("data", "evaluation"):  # the recognisers are those that became its attackers
         stored[key] = settings[key]
-    work = Codesign(stored, source)
+    made = made_camera(settings, source)
+    if made is not None:
+        stored = within_reach(stored, made)
+    work = Codesign(stored, source, calibrated=made)
     crops = open_crops(stored["data"], stored)
     known = set(read_json(source / "people.json")["learned_from"])
     fresh = crops
@@ -75,7 +93,7 @@ def evaluate(settings: Settings, run: Path) -> None:
         fresh = crops.of_people({name for name in crops.names if name not in known})
     log.info("%d pictures of people this run never learned from", len(fresh))
     strengths = read_json(source / "inversion_strengths.json")
-    metrics = work.measure(fresh, fresh, run, strengths)
+    metrics = judge_cameras(work, fresh, fresh, run, strengths)
     atomic_write(run / "metrics.jsonl", (source / "metrics.jsonl").read_bytes())
     write_report(run)
     _summary(metrics)
@@ -112,7 +130,22 @@ def check(settings: Settings) -> None:
     if settings["evaluate"] or settings["what"] == "evaluate":
         if settings["run"] is None:
             raise SettingsError("evaluate = true needs the run to judge: run=latest or its folder")
-        find_run("codesign", str(settings["run"]))
+        source = find_run("codesign", str(settings["run"]))
+        if settings["freeze"] is not None:
+            raise SettingsError("freeze = mask trains, evaluate = true does not: give one of them")
+        if is_calibrated(settings):
+            made_camera(settings, source)
+            return
+    elif settings["freeze"] is not None:
+        check_frozen(settings)
+        return
+    if is_calibrated(settings):
+        raise SettingsError(
+            "camera = calibrated: no mask can be learned behind PSFs that were measured; add "
+            "freeze=mask to fine-tune the regressor, or run=<run> evaluate=true to judge it"
+        )
+    if settings["calibration"] is not None:
+        raise SettingsError("calibration is read with camera=calibrated; add it")
     setting = build_setting(settings, distributed(settings["device"]))
     protocol = build_protocol(settings)
     camera = build_camera(settings)
@@ -153,7 +186,7 @@ def _announce(parts: Parts) -> None:
         log.info("%s: %d pictures of %d people", name, len(crops), len(_people(crops)))
 
 
-def _summary(metrics: Metrics) -> None:
+def _summary(metrics: Metrics, *, beside: Sequence[str] = ()) -> None:
     keys = (
         "landmark_nme_clear",
         "landmark_nme",
@@ -167,7 +200,9 @@ def _summary(metrics: Metrics) -> None:
         if key in metrics:
             low, high = metrics.get(f"{key}_lo"), metrics.get(f"{key}_hi")
             interval = "" if low is None else f"  [{low:.3f}, {high:.3f}]"
-            log.info("%-26s %.3f%s", key, metrics[key], interval)
+            others = [f"{n} {metrics[f'{n}/{key}']:.3f}" for n in beside if f"{n}/{key}" in metrics]
+            more = f"  ({', '.join(others)})" if others else ""
+            log.info("%-26s %.3f%s%s", key, metrics[key], interval, more)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from calibration.errors import CalibrationError
 from experiments.calibrating import load_stacks
-from experiments.calibration_results import RESULTS, SCHEMA_VERSION
+from experiments.calibration_results import open_calibration
 from experiments.comparing import check_thresholds, compare_laid, sheet, summary, worse
 from experiments.hardware_comparison import (
     Candidates,
@@ -26,9 +26,8 @@ from experiments.launch import run_job
 from experiments.preview import SHOWN, Seen, check_preview
 from experiments.report.hardware_sheet import hardware_sheet
 from experiments.report.sheet import write_sheet
-from experiments.runs import find_run
 from experiments.settings import Settings, SettingsError
-from experiments.store import ArtifactError, read_json, save_json
+from experiments.store import save_json
 from experiments.twinning import Laid, lay_design
 
 log = logging.getLogger(__name__)
@@ -84,17 +83,8 @@ def opened(settings: Settings) -> Candidates:
     SettingsError
         It knows no design.
     """
-    folder = find_run("calibrate", settings["calibration"])
-    record = read_json(folder / RESULTS)
-    if record.get("schema_version") != SCHEMA_VERSION:
-        raise ArtifactError(
-            f"{folder / RESULTS}: schema_version = {record.get('schema_version')!r}, this program "
-            f"reads {SCHEMA_VERSION}; calibrate again"
-        )
-    stacks = load_stacks(folder)
-    if not stacks:
-        raise ArtifactError(f"{folder} holds no PSFs ({record['failed'] or 'no stage was done'})")
-    return candidates(settings, folder, record, stacks)
+    folder, record = open_calibration(settings["calibration"])
+    return candidates(settings, folder, record, load_stacks(folder))
 
 
 def check(settings: Settings) -> None:

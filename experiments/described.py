@@ -11,9 +11,10 @@ from omegaconf import OmegaConf
 from experiments.distributed import Processes
 from experiments.objectives import HeatmapTerm, Objective, ScenePower, Term
 from experiments.protocol import Protocol
+from experiments.runs import config_of
 from experiments.settings import Settings, build, to_si
 from experiments.stages import Setting
-from experiments.store import load_arrays, read_json
+from experiments.store import load_arrays
 
 #: Settings that older runs do not know, as those runs were.
 ADDED_LATER: dict[str, Any] = {
@@ -25,7 +26,7 @@ ADDED_LATER: dict[str, Any] = {
 
 def stored_settings(source: Path, now: Mapping[str, Any]) -> Settings:
     """Return the settings of a finished co-design run, with the surroundings of `now`."""
-    stored = to_si(OmegaConf.create(read_json(source / "config.json")))
+    stored = to_si(OmegaConf.create(config_of(source)))
     for key, value in ADDED_LATER.items():
         stored.setdefault(key, value)
     for key in ("cache", "progress", "device", "weights_path"):

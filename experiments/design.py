@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from anonymizer.recognition import Recognizer
+from calibration.measured_camera import CalibratedCamera
 from experiments.adversary import Attacker, embed_clear, paired_rows
+from experiments.calibrated import CALIBRATED, load_calibrated
 from experiments.cameras import LEARNED, Baseline, build_baseline, build_camera, build_maker
 from experiments.data.crops import FaceCrops
 from experiments.described import (
@@ -23,8 +25,7 @@ from experiments.described import (
     load_scene_power,
 )
 from experiments.distributed import distributed, is_first, wait_for_all
-from experiments.evaluation import clear_numbers, evaluate_camera
-from experiments.evidence import Finished, collect
+from experiments.evaluation import evaluate_camera
 from experiments.joint import Design, joint_stage, mask_stage, start_average
 from experiments.judging import Parts, build_pool, limit, limit_people
 from experiments.mask_file import load_mask, save_mask
@@ -46,9 +47,7 @@ from experiments.store import (
     file_sha256,
     load_arrays,
     load_tensors,
-    read_json,
     save_arrays,
-    save_json,
     save_tensors,
 )
 from experiments.training import Stage, fit
@@ -66,9 +65,17 @@ class Codesign:
         Settings in SI units.
     run : Path
         Run folder.
+    calibrated : CalibratedCamera, optional
+        Stands in the place of the learned camera; by default the one that the run keeps, if any.
     """
 
-    def __init__(self, settings: Mapping[str, Any], run: Path) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        run: Path,
+        *,
+        calibrated: CalibratedCamera | None = None,
+    ) -> None:
         self.settings, self.run = settings, run
         self.processes = distributed(settings["device"])
         self.setting = build_setting(settings, self.processes)
@@ -85,6 +92,9 @@ class Codesign:
         self.pool = {n: r.to(device) for n, r in build_pool(settings).items()}
         torch.manual_seed(self.setting.seed)
         self.clear: nn.Module = build(settings["regressor"]).to(device)
+        self.calibrated = calibrated
+        if calibrated is None and (run / CALIBRATED).exists():
+            self.calibrated = load_calibrated(run / CALIBRATED, self.camera(LEARNED))
 
     # what is trained
 
@@ -219,6 +229,15 @@ class Codesign:
                 save_tensors(path, best.probe.state_dict(), notes)
             wait_for_all()
 
+    def refine(self, crops: FaceCrops, start: nn.Module) -> None:
+        """Adapt the regressor `start` to the learned camera, whose mask stays as it is."""
+        plan: Schedule = self.plans["baseline"]
+        regressor = copy.deepcopy(start).requires_grad_(True).train()
+        fixed = self.static(LEARNED)
+        stage = baseline_stage(LEARNED, fixed, regressor, self.utility, crops, plan, self.setting)
+        self.fit(stage, plan.steps)
+        self.keep(LEARNED, regressor, None)
+
     # what is kept
 
     def folder(self, name: str) -> Path:
@@ -257,8 +276,11 @@ class Codesign:
 
     def static(self, name: str) -> StaticCamera:
         """Camera `name` with its PSFs; they are computed once and kept."""
-        camera = self.camera(name)
         distances = sorted({*self.setting.grid(), *self.protocol.distances})
+        if name == LEARNED and self.calibrated is not None:
+            made = self.calibrated.to(self.processes.device)
+            return StaticCamera(made.design, dict(zip(distances, made.psf(distances), strict=True)))
+        camera = self.camera(name)
         path = self.folder(name) / "psfs.npz"
         if is_first() and not path.exists():
             arrays = {"psfs": self._psfs(name, camera, distances), "distances": np.array(distances)}
@@ -345,55 +367,3 @@ class Codesign:
             strengths=strengths,
             progress=self.settings["progress"],
         )
-
-    def measure(
-        self, test: FaceCrops, tuning: FaceCrops, out: Path, strengths: Mapping[str, float] | None
-    ) -> Metrics:
-        """Judge every camera on `test`; results per camera are kept and not made again."""
-        held, other = self.test_sets(test, tuning, self.protocol)
-        metrics: Metrics = {}
-        used: dict[str, float] = {}
-        finished: dict[str, Finished] = {}
-        for name in (LEARNED, *self.baselines):
-            finished[name] = Finished(self.static(name), self.regressor(name))
-            path = out / "evaluations" / f"{name}.json"
-            if not path.exists():
-                chosen = _of_camera(strengths, name)
-                save_json(path, self.judge(name, held, other, self.protocol, chosen))
-            found = read_json(path)
-            prefix = "" if name == LEARNED else f"{name}/"
-            metrics |= {prefix + key: value for key, value in found.items()}
-            used |= {
-                f"{name}/{k.removeprefix('inversion_strength')}": v
-                for k, v in found.items()
-                if k.startswith("inversion_strength")  # not those of other distances
-            }
-        clear = copy.deepcopy(self.clear)
-        clear.load_state_dict(load_tensors(self.run / "regressor_clear.safetensors")[0])
-        metrics |= clear_numbers(clear.eval(), self.pool, held, self.protocol.batch)
-        metrics |= _counts(held)
-        save_json(out / "inversion_strengths.json", used)
-        save_json(out / "metrics.json", metrics)
-        save_json(out / "data.json", held.crops.source)
-        power = load_scene_power(self.run / "scene_power.npz")
-        evidence = collect(finished, held, self.protocol, power, strengths=used)
-        save_arrays(out / "evidence.npz", evidence)
-        return metrics
-
-
-def _of_camera(strengths: Mapping[str, float] | None, name: str) -> dict[str, float] | None:
-    if strengths is None:
-        return None
-    return {k.split("/", 1)[1]: v for k, v in strengths.items() if k.startswith(f"{name}/")}
-
-
-def _counts(test: TestSet) -> Metrics:
-    people = test.crops.person
-    named = people[people >= 0]
-    counts = torch.from_numpy(named).bincount() if len(named) else torch.zeros(0)
-    return {
-        "n_images_test": float(len(people)),
-        "n_people_test": float((counts > 0).sum()),
-        "n_genuine": float((counts * (counts - 1)).sum()),
-        "n_impostor": float(len(named) ** 2 - (counts**2).sum()),
-    }

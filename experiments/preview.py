@@ -117,6 +117,7 @@ class Preview:
         self.protocol = replace(
             work.protocol,
             distances=(reference,),
+            reference=reference,
             frames=(100,),
             exposures=(),
             max_images=pictures,

@@ -22,6 +22,7 @@ from experiments.store import LOCK, ArtifactError, read_json, save_json, write_m
 RUNS = Path("runs")
 RECORD = "run.json"
 CONFIG = "config.json"
+FROZEN = "frozen.json"  #: of a run that froze the mask of another: that one, and its settings
 #: Settings that may change when a run is continued: its steps so far do not depend on them.
 FREE = (
     "run", "resume", "steps", "progress", "checkpoint_every", "log_every", "device", "workers",
@@ -54,6 +55,13 @@ def find_run(job: str, which: str) -> Path:
             f"the last one that finished (there are: {known})"
         )
     return folder.parent / folder.readlink() if folder.is_symlink() else folder
+
+
+def config_of(run: Path) -> dict[str, Any]:
+    """Return the settings that describe the camera and the networks of a run, with units."""
+    if (run / FROZEN).exists():
+        return dict(read_json(run / FROZEN)["config"])
+    return dict(read_json(run / CONFIG))
 
 
 def unfinished(job: str, which: str) -> Path:

@@ -9,7 +9,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch.nn import functional
 from anonymizer.alignment import FLIP68
 from anonymizer.colour import decode_srgb
 from experiments.data.crops import FaceCrops
-from optics import Camera, blur, resize
+from optics import Sensor, blur, resize
 
 FACE_WIDTH = 0.140  #: distance of iBUG points 0 and 16 [m]
 
@@ -30,6 +30,19 @@ def generator_for(*key: object) -> torch.Generator:
     """Return a generator that depends on `key` alone, so that any draw can be made again."""
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+class Imager(Protocol):
+    """What scenes need of a camera beside its PSF: a designed one, or one that was measured."""
+
+    @property
+    def sensor(self) -> Sensor:
+        """Its sensor."""
+        ...
+
+    def image_size(self, object_size: float, object_distance: float) -> float:
+        """Size on the sensor of something `object_size` [m] large, in binned pixels."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -161,13 +174,13 @@ def reframe(scenes: Scenes, framing: Framing, generators: Sequence[torch.Generat
     return replace(scenes, light=light, landmarks=landmarks, surround=_border_mean(light))
 
 
-def crop_pixels(camera: Camera, distance: float, context: float) -> int:
+def crop_pixels(camera: Imager, distance: float, context: float) -> int:
     """Binned pixels across a crop at `distance` [m]."""
     return max(4, round(camera.image_size(context * FACE_WIDTH, distance)))
 
 
 def observe(
-    camera: Camera,
+    camera: Imager,
     psf: Tensor,
     scenes: Scenes,
     distance: float,
@@ -181,7 +194,7 @@ def observe(
 
     Parameters
     ----------
-    camera : Camera
+    camera : Imager
         Gives scale and sensor.
     psf : Tensor
         (3, h, w) of that camera at that distance.
