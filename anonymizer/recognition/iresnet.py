@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anonymizer.recognition.recognizer import ChannelOrder, Recognizer, in_order
+from anonymizer.recognition.staged import StagedRecognizer
 
 _WIDTHS = (64, 128, 256, 512)
 _UNITS = {50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
@@ -104,7 +105,7 @@ class IResNet100(Recognizer):
         return features
 
 
-class AdaFace(Recognizer):
+class AdaFace(StagedRecognizer):
     """AdaFace's IR-50 and IR-101: a unit that keeps its width passes its input on unprojected.
 
     Parameters
@@ -113,12 +114,6 @@ class AdaFace(Recognizer):
         Layers, as the files are named.
     channels : {"BGR", "RGB"}
         Its authors train and test on B G R; PRO-Face S and C feed R G B.
-
-    Attributes
-    ----------
-    stage_ends : tuple of int
-        Units of `body` after which a stage is complete: 64 channels at 56 px, 128 at 28,
-        256 at 14, 512 at 7.
     """
 
     dimension = 512
@@ -130,6 +125,7 @@ class AdaFace(Recognizer):
         units = _UNITS[50 if depth == 50 else 100]
         self.channels = channels
         self.stage_ends = tuple(accumulate(units))
+        self.stage_shapes = tuple(zip(_WIDTHS, (56, 28, 14, 7), strict=True))
         self.input_layer = _stem()
         self.body = nn.Sequential(
             *(
@@ -145,9 +141,12 @@ class AdaFace(Recognizer):
             nn.BatchNorm1d(self.dimension, affine=False),
         )
 
-    def embed(self, faces: Tensor) -> Tensor:
-        """Return raw features; the network's own range is [-1, 1]."""
-        x = self.body(self.input_layer(2 * in_order(faces, self.channels) - 1))
+    def begin(self, faces: Tensor) -> Tensor:
+        """Return what the stem makes of the network's own range, [-1, 1]."""
+        x: Tensor = self.input_layer(2 * in_order(faces, self.channels) - 1)
+        return x
+
+    def end(self, x: Tensor) -> Tensor:
         features: Tensor = self.output_layer(x)
         return features
 

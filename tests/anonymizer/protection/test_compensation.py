@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from anonymizer.checkpoints import WeightsError, hash_file
-from anonymizer.colour import encode_srgb
+from anonymizer.colour import decode_srgb, encode_srgb
 from anonymizer.protection.compensated import CompensatedRecognizer, Compensation, as_sent
 from anonymizer.protection.compensation import INJECTIONS, TAPS, CompensationClient
 from anonymizer.protection.compensation_training import CompensationTraining
 from anonymizer.protection.method import load_protection
 from anonymizer.protection.obfuscators import GaussianBlur, HybridTiles, MedianBlur, Pixelate
 from anonymizer.protection.training import FaceBatch
-from anonymizer.recognition import CompactRecognizer
+from anonymizer.recognition import AdaFace, CompactRecognizer
 from anonymizer.recognition.heads import ArcFaceHead
 from tests.anonymizer.protection.reference import faces, vectors
 from tests.hashed_weights import fill_by_name, hashed_uniform
@@ -240,3 +240,25 @@ def test_a_head_learns_beside_the_client():
     terms["identity"].backward()
     assert head.weight.grad.any()
     assert any(p is head.weight for p in training.players()["protection"].parameters())
+
+
+@torch.no_grad()
+def test_server_without_features_is_the_published_one():
+    """AdaFace, fed R G B as PRO-Face C feeds it, on the obfuscated face alone."""
+    stored = vectors("proface_c")
+    server = AdaFace(depth=101, channels="RGB").eval()
+    fill_by_name(server, 0.5)
+    none = [torch.zeros(1, channels, side, side) for channels, side in INJECTIONS]
+    hidden = decode_srgb((torch.from_numpy(stored["hybrid_p16"]) + 1) / 2)
+    found = CompensatedRecognizer(server, published_client()).features(hidden, none)
+    norm = torch.from_numpy(stored["server_plain_norm"])
+    torch.testing.assert_close(found.norm(dim=1, keepdim=True), norm, rtol=2e-5, atol=0)
+    expected = torch.from_numpy(stored["server_plain"])
+    torch.testing.assert_close(found / norm, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(("depth", "units"), [(50, (2, 6, 20, 23)), (101, (2, 15, 45, 48))])
+def test_maps_enter_after_the_published_units(depth, units):
+    server = AdaFace(depth=depth)
+    assert tuple(end - 1 for end in server.stage_ends) == units
+    assert server.stage_shapes == INJECTIONS
