@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -50,8 +50,8 @@ class Recipe:
         What the generator minimises.
     real : {"references", "sources"}
         What the discriminator is shown as pictures.
-    learning_rate, mapping_rate : float
-        Of generator, style encoder and discriminator; of the mapping network.
+    mapping_rate : float
+        Learning rate of the mapping network, relative to that of the other networks.
     betas : tuple of float
         Of Adam.
     weight_decay : float
@@ -67,8 +67,7 @@ class Recipe:
     passes: Mapping[str, StyleKind]
     terms: Mapping[str, Term]
     real: Literal["references", "sources"] = "sources"
-    learning_rate: float = 1e-4
-    mapping_rate: float = 1e-6
+    mapping_rate: float = 0.01
     betas: tuple[float, float] = (0.0, 0.99)
     weight_decay: float = 1e-4
     penalty: float = 1.0
@@ -108,10 +107,13 @@ class Recipe:
         off = self.off(view.judges)
         return {n: t.weight * t(view) for n, t in self.terms.items() if n not in off}
 
-    def groups(self, anonymizer: Anonymizer) -> list[dict[str, object]]:
-        """Optimiser groups of the three networks."""
+    def groups(self, anonymizer: Anonymizer, rate: float) -> list[dict[str, Any]]:
+        """Optimiser groups of the three networks at a learning rate of `rate`."""
         fast: list[nn.Module] = [anonymizer.generator, anonymizer.style_encoder]
         return [
-            {"params": [p for m in fast for p in m.parameters()], "lr": self.learning_rate},
-            {"params": list(anonymizer.mapping_network.parameters()), "lr": self.mapping_rate},
+            {"params": [p for m in fast for p in m.parameters()], "lr": rate},
+            {
+                "params": list(anonymizer.mapping_network.parameters()),
+                "lr": self.mapping_rate * rate,
+            },
         ]
