@@ -32,3 +32,18 @@ def decode_srgb(encoded: Tensor) -> Tensor:
     encoded = encoded.clamp(0, 1)
     curve = ((encoded.clamp(min=12.92 * _LINEAR_END) + 0.055) / 1.055) ** 2.4
     return torch.where(encoded <= 12.92 * _LINEAR_END, encoded / 12.92, curve)
+
+
+def round_to_bytes(encoded: Tensor) -> Tensor:
+    """Clip and round sRGB values in [0, 1] to what an 8-bit file holds.
+
+    Straight-through: the gradient passes as if nothing had been rounded, and is zero where a value
+    was clipped.
+
+    Examples
+    --------
+    >>> 255 * round_to_bytes(torch.tensor([-0.1, 0.5, 1.2]))
+    tensor([  0., 128., 255.])
+    """
+    clipped = encoded.clamp(0, 1)
+    return clipped + ((255 * clipped).round() / 255 - clipped).detach()

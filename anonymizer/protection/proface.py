@@ -22,9 +22,9 @@ from anonymizer.perceptual import PerceptualDistance
 from anonymizer.protection.embedder import MULTIPLE, ProFaceEmbedder
 from anonymizer.protection.method import Capabilities, Protection
 from anonymizer.protection.obfuscators import Obfuscator
-from anonymizer.protection.training import FaceBatch, Trainable
+from anonymizer.protection.training import FaceBatch, Trainable, unit_embeddings
 from anonymizer.protection.triplets import draw_triplets
-from anonymizer.recognition.recognizer import FACE_SIZE, Recognizer
+from anonymizer.recognition.recognizer import Recognizer
 
 
 class ProFace(Protection):
@@ -151,12 +151,3 @@ class ProFaceTraining(Trainable):
             "original": F.triplet_margin_loss(anchor, original, negative, self.margin),
         }
         return {name: self.weights[name] * term for name, term in terms.items()}
-
-
-def unit_embeddings(recognizer: Recognizer, faces: Tensor) -> Tensor:
-    """Embed aligned faces (B, 3, H, W), linear light, of another size than recognisers take."""
-    if faces.shape[-2:] != (FACE_SIZE, FACE_SIZE):
-        shape = (FACE_SIZE, FACE_SIZE)
-        faces = F.interpolate(faces, shape, mode="bilinear", align_corners=False, antialias=True)
-    vectors: Tensor = recognizer(faces)
-    return vectors

@@ -9,9 +9,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anonymizer.protection.method import Protection
+from anonymizer.recognition.recognizer import FACE_SIZE, Recognizer
 
 
 @dataclass(frozen=True)
@@ -100,3 +102,12 @@ class Trainable(nn.Module, ABC):
         player : str
             One of `players`.
         """
+
+
+def unit_embeddings(recognizer: Recognizer, faces: Tensor) -> Tensor:
+    """Embed aligned faces (B, 3, H, W), linear light, of another size than recognisers take."""
+    if faces.shape[-2:] != (FACE_SIZE, FACE_SIZE):
+        shape = (FACE_SIZE, FACE_SIZE)
+        faces = F.interpolate(faces, shape, mode="bilinear", align_corners=False, antialias=True)
+    vectors: Tensor = recognizer(faces)
+    return vectors

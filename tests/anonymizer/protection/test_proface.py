@@ -11,8 +11,8 @@ from anonymizer.perceptual import StructuralDistance
 from anonymizer.protection.embedder import ProFaceEmbedder
 from anonymizer.protection.method import load_protection
 from anonymizer.protection.obfuscators import LegacySampling, named
-from anonymizer.protection.proface import ProFace, ProFaceTraining, unit_embeddings
-from anonymizer.protection.training import FaceBatch
+from anonymizer.protection.proface import ProFace, ProFaceTraining
+from anonymizer.protection.training import FaceBatch, unit_embeddings
 from anonymizer.recognition import CompactRecognizer
 from tests.anonymizer.protection.reference import faces, light, vectors
 from tests.shared_data import shared

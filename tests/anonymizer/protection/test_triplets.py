@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anonymizer.protection.triplets import draw_triplets
@@ -12,6 +12,7 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+@settings(max_examples=50, deadline=None)
 @given(people=st.lists(st.integers(-1, 5), min_size=3, max_size=40), seed=st.integers(0, 999))
 def test_positives_show_the_same_person_and_negatives_another(people, seed):
     person = torch.tensor(people)

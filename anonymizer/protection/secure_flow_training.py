@@ -1,0 +1,177 @@
+"""Training of PRO-Face S: recovery with the right key, through an 8-bit file, and with wrong ones.
+
+All differences of pixels are those of sRGB values from -1 to 1.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anonymizer.colour import encode_srgb, round_to_bytes
+from anonymizer.perceptual import PerceptualDistance
+from anonymizer.protection.key_maps import draw_key_maps
+from anonymizer.protection.secure_flow import ProFaceS
+from anonymizer.protection.training import FaceBatch, Trainable
+from anonymizer.protection.utility import Utility
+
+
+@dataclass(frozen=True)
+class FlowView:
+    """Pictures of one step, (B, 3, H, W), sRGB in [0, 1] unless training is not there yet.
+
+    Attributes
+    ----------
+    original, cover, protected : Tensor
+        Before the flow and after, the last not rounded.
+    right, wrong : Tensor
+        What the right keys and other, random ones recover of the rounded picture.
+    """
+
+    original: Tensor
+    cover: Tensor
+    protected: Tensor
+    right: Tensor
+    wrong: Tensor
+
+
+class WrongRecovery(ABC):
+    """What a wrong key shall recover, as the terms of a loss.
+
+    Attributes
+    ----------
+    decoy : bool
+        A wrong key recovers the cover; see `ProFaceS`.
+    """
+
+    decoy: bool
+
+    @abstractmethod
+    def terms(self, view: FlowView, distance: PerceptualDistance) -> dict[str, Tensor]:
+        """Return the weighted terms of one step."""
+
+
+class NoiseRecovery(WrongRecovery):
+    """A wrong key recovers something far from the original: the published weights' mode.
+
+    Parameters
+    ----------
+    perceptual_margin, pixel_margin : float
+        By how much farther than the right recovery the wrong one shall be: in perceptual
+        distance, and in mean absolute difference. The published program summed the latter over
+        rows of 256 pixels, with the margin 1.2, which is met at once.
+    """
+
+    decoy = False
+
+    def __init__(self, *, perceptual_margin: float = 1.2, pixel_margin: float = 0.5) -> None:
+        self.perceptual_margin, self.pixel_margin = perceptual_margin, pixel_margin
+
+    def terms(self, view: FlowView, distance: PerceptualDistance) -> dict[str, Tensor]:
+        x, near, far = view.original, view.right, view.wrong
+        perceptual = distance(x, near) - distance(x, far) + self.perceptual_margin
+        pixels = _difference(x, near) - _difference(x, far) + self.pixel_margin
+        return {
+            "appearance": 0.3 * _appearance(view, distance),
+            "recovery": 0.5 * _difference(x, near).mean(),
+            "wrong_key": 0.2 * (F.relu(perceptual) + F.relu(pixels)).mean(),
+        }
+
+
+class CoverRecovery(WrongRecovery):
+    """A wrong key recovers the cover, so that it looks as if nothing were hidden.
+
+    Parameters
+    ----------
+    margin : float
+        By how much nearer its own target than the other each recovery shall be, in perceptual
+        distance.
+    """
+
+    decoy = True
+
+    def __init__(self, *, margin: float = 1.2) -> None:
+        self.margin = margin
+
+    def terms(self, view: FlowView, distance: PerceptualDistance) -> dict[str, Tensor]:
+        x, y = view.original, view.cover
+        right = distance(view.right, x) - distance(view.right, y) + self.margin
+        wrong = distance(view.wrong, y) - distance(view.wrong, x) + self.margin
+        return {
+            "appearance": 0.2 * _appearance(view, distance),
+            "recovery": 0.3 * _difference(view.right, x).mean(),
+            "wrong_key": 0.3 * _difference(view.wrong, y).mean()
+            + 0.5 * (F.relu(right) + F.relu(wrong)).mean(),
+        }
+
+
+class ProFaceSTraining(Trainable):
+    """Training of PRO-Face S with fresh random key maps for every image and step.
+
+    The protected picture is rounded to 8 bits before it is recovered, as a file would, which the
+    published program left out.
+
+    Parameters
+    ----------
+    protection : ProFaceS
+    wrong : WrongRecovery
+        Must want of wrong keys what the protection declares.
+    distance : PerceptualDistance
+        The published weights were trained with LPIPS.
+    utility : sequence of Utility
+        What else protected pictures shall still tell.
+    """
+
+    def __init__(
+        self,
+        protection: ProFaceS,
+        wrong: WrongRecovery,
+        distance: PerceptualDistance,
+        *,
+        utility: Sequence[Utility] = (),
+    ) -> None:
+        super().__init__()
+        if protection.capabilities.decoy != wrong.decoy:
+            raise ValueError(
+                f"decoy = {protection.capabilities.decoy}, but {type(wrong).__name__} trains for "
+                f"decoy = {wrong.decoy}; choose the two alike"
+            )
+        self.protection: ProFaceS = protection
+        self.wrong = wrong
+        self.distance = distance.requires_grad_(False).eval()
+        self.utility = torch.nn.ModuleList(utility)
+
+    def losses(
+        self, batch: FaceBatch, generator: torch.Generator, *, player: str = "protection"
+    ) -> dict[str, Tensor]:
+        faces = batch.faces.flatten(0, 1)
+        with torch.no_grad():
+            covers = self.protection.obfuscator.sample(faces, generator)
+        keys, others = (draw_key_maps(faces, generator) for _ in range(2))
+        protected = self.protection.hide(faces, covers, keys)
+        stored = round_to_bytes(protected)
+        view = FlowView(
+            original=encode_srgb(faces),
+            cover=encode_srgb(covers),
+            protected=protected,
+            right=self.protection.find(stored, keys),
+            wrong=self.protection.find(stored, others),
+        )
+        terms = self.wrong.terms(view, self.distance)
+        for i, utility in enumerate(self.utility):
+            terms[f"utility_{i}"] = utility(stored, view.original)
+        return terms
+
+
+def _appearance(view: FlowView, distance: PerceptualDistance) -> Tensor:
+    """Return how far the protected pictures are from their covers."""
+    seen: Tensor = distance(view.cover, view.protected)
+    return (5 * seen + _difference(view.protected, view.cover)).mean()
+
+
+def _difference(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean absolute difference (B,) in sRGB values from -1 to 1."""
+    return 2 * (a - b).abs().mean(dim=(1, 2, 3))
