@@ -52,6 +52,7 @@ EXIT_CODES = {
     "MeasurementError": 3,
     "ArtifactError": 4,
     "SidecarError": 4,
+    "VaultError": 4,
     "WeightsError": 4,
     "HardwareError": 5,
     "ResourceError": 6,
