@@ -40,7 +40,7 @@ class Head(nn.Module, ABC):
             raise ValueError(
                 f"people = {people}, dimension = {dimension}: at least 2 people and 1 dimension"
             )
-        self.weight = nn.Parameter(0.01 * torch.randn(dimension, people))
+        self.weight = nn.Parameter(torch.empty(dimension, people).uniform_(-0.01, 0.01))
 
     @property
     def people(self) -> int:
@@ -72,7 +72,7 @@ class ArcFaceHead(Head):
     r"""Additive angular margin: :math:`s\cos(\theta + m)` for the true person.
 
     Beyond :math:`\theta = \pi - m`, where that would rise again, the logit goes on as
-    :math:`s(\cos\theta - m\sin m)`, which keeps it falling.
+    :math:`s(\cos\theta - m\sin m)`, a little lower, which keeps it falling.
 
     Parameters
     ----------

@@ -162,4 +162,4 @@ def _linkability(
     weighed = prior_ratio * p
     # 2 LR w / (1 + LR w) - 1 without dividing by a density that may be zero
     local = np.divide(weighed - q, weighed + q, out=np.zeros_like(p), where=weighed > q)
-    return float((p * local).sum())
+    return min(float((p * local).sum()), 1.0)  # a sum of shares may round above
