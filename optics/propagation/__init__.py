@@ -1,7 +1,10 @@
 """Propagation of scalar fields.
 
 focal.py   pupil -> sensor, at exactly the points asked for
-lines.py   one axis of that transform: chirp-z or matrix, with its adjoint
+spots.py   height map -> intensities there, with its gradient by hand
+planes.py  the transform of whole planes, and its adjoint
+lines.py   one axis of it: chirp-z or matrix
+folded.py  both axes by real matrices: the fastest way for one distance on a CPU
 hankel.py  pupil -> sensor in one dimension, for rotationally symmetric pupils
 phasor.py  exp(i phase)
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from optics.propagation.lines import LineGeometry
-from optics.propagation.planes import Transform, send, spots
+from optics.propagation.planes import Transform, send
+from optics.propagation.spots import spots
 
 
 def relief_spots(
@@ -59,7 +60,8 @@ def relief_spots(
     curvature : Tensor, optional
         Float64 (D, W) residual curvature 1/d + 1/z - 1/f of D object distances [1/m].
     method : {"auto", "chirp", "matrix"}
-        As for `to_sensor`.
+        As for `to_sensor`; for one distance on a CPU "matrix" means real
+        matrices, folded about the axis.
 
     Returns
     -------
@@ -89,7 +91,7 @@ def relief_spots(
             f"needed"
         )
     rates = turns_per_metre.detach().to(height.device, torch.float64)
-    return spots(height, planes, rates, transform)[0]
+    return spots(height, planes, rates, transform)
 
 
 def to_sensor(

@@ -1,22 +1,19 @@
-"""Whole planes from pupil to sensor and back: the work behind `optics.propagation.focal`.
+"""Whole planes from pupil to sensor and back: the transform of a geometry and its adjoint."""
 
-The transform of a geometry, its adjoint, and the functions that carry the gradients: they keep
-the fields on the sensor and make the pupil fields again.
-"""
-
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from optics.propagation.folded import FoldedTransform, folded_transform
 from optics.propagation.lines import LineGeometry, Lines, Workspace, cheaper, line_transform
 
 #: Memory for planes in work on an accelerator [bytes]; a CPU does best with one at a time.
 BUDGET = 256 * 2**20
+#: Most points along a side at which real matrices are faster than chirps, on a CPU.
+FOLDED = 512
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,18 @@ class Transform:
             scale[:, None, None],
             Workspace(),
         )
+
+    def fold(self, like: Tensor) -> FoldedTransform | None:
+        """Real matrices for planes like `like`, where they can be used and are the faster way.
+
+        They know nothing of bends: these must be part of the phase that they are given.
+        """
+        x, y = self.rows, self.columns
+        if like.device.type != "cpu" or self.counts[0] > 1 or x.shift or y.shift:
+            return None
+        if self.method == "chirp" or (self.method == "auto" and max(x.points, y.points) > FOLDED):
+            return None
+        return folded_transform(x, y, like.dtype.to_real() if like.is_complex() else like.dtype)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -93,30 +102,6 @@ class Bound:
         if total is None:
             raise ValueError("no distances")
         return total
-
-
-class Pupil:
-    """Pupil field a exp(i phase), some wavelengths at a time, in one place of memory."""
-
-    def __init__(self, height: Tensor, amplitude: Tensor, rates: Tensor) -> None:
-        self.height = height.to(torch.float64)
-        self.amplitude, self.rates = amplitude, rates
-        self.dtype = amplitude.dtype.to_real() if amplitude.is_complex() else amplitude.dtype
-        self.work = Workspace()
-
-    def unit(self, w: slice) -> Tensor:
-        """exp(i phase) (W, H, N); the phase is reduced to one turn in float64."""
-        rates = self.rates[w, None, None]
-        shape = torch.Size((len(rates), *self.height.shape))
-        turns, whole = (self.work.zeros(n, shape, self.height) for n in ("turns", "whole"))
-        torch.mul(rates, self.height, out=turns)
-        turns.sub_(torch.round(turns, out=whole))
-        angle = torch.mul(turns, 2 * math.pi, out=turns).to(self.dtype)
-        return torch.complex(torch.cos(angle), angle.sin_())
-
-    def at(self, w: slice) -> Tensor:
-        """Pupil field (W, H, N)."""
-        return self.unit(w) * (self.amplitude[w] if len(self.amplitude) > 1 else self.amplitude)
 
 
 class _Carry(torch.autograd.Function):
@@ -173,96 +158,4 @@ def _carry_back(field: Tensor, transform: Transform) -> Tensor:
 def send(pupil: Tensor, transform: Transform) -> Tensor:
     """Field (..., D, W, P, Q) behind pupil fields (..., W, H, N)."""
     out: Tensor = _Carry.apply(pupil, transform, False)  # type: ignore[no-untyped-call]
-    return out
-
-
-class _ReliefSpots(torch.autograd.Function):
-    r"""Height (H, N) and amplitude (1 or W, H, N) -> intensity (D, W, P, Q).
-
-    With :math:`p = a e^{i \varphi}`, :math:`u = T p` and the gradient g of the intensity, the
-    gradient of the phase is :math:`2 \Im(p^* \, T^\dagger(g u))`.
-    """
-
-    @staticmethod
-    def forward(
-        height: Tensor, amplitude: Tensor, rates: Tensor, transform: Transform
-    ) -> tuple[Tensor, Tensor]:
-        bound = transform.bind(amplitude)
-        pupil = Pupil(height, amplitude, rates)
-        shape = (*transform.counts, transform.columns.points, transform.rows.points)
-        field = torch.empty(shape, dtype=pupil.dtype.to_complex(), device=amplitude.device)
-        for w, parts in transform.chunks(amplitude):
-            plane = pupil.at(w)  # one phasor serves all distances
-            for d in parts:
-                torch.mul(bound.forward(plane, d, w), bound.scale[w], out=field[d, w])
-        return field.real.square() + field.imag.square(), field
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        height, amplitude, rates, transform = inputs
-        ctx.transform = transform
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(height, amplitude, rates, output[1])
-        ctx.save_for_forward(height, amplitude, rates, output[1])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        height, amplitude, rates, field = ctx.saved_tensors
-        transform: Transform = ctx.transform
-        bound = transform.bind(amplitude)
-        pupil = Pupil(height, amplitude, rates)
-        to_height = torch.zeros_like(height) if ctx.needs_input_grad[0] else None
-        to_amplitude = torch.zeros_like(amplitude) if ctx.needs_input_grad[1] else None
-        given = grads[0] * field
-        for w, parts in transform.chunks(amplitude):
-            back = bound.total_adjoint(given, w, parts)
-            if to_amplitude is not None:
-                slope = 2 * back * pupil.unit(w).conj()
-                slope = slope if amplitude.is_complex() else slope.real
-                if len(amplitude) > 1:
-                    to_amplitude[w] = slope
-                else:
-                    to_amplitude += slope.sum(0, keepdim=True)
-            if to_height is not None:
-                slope = back.mul_(pupil.at(w).conj()).imag
-                for plane, rate in zip(slope, rates[w].tolist(), strict=True):
-                    to_height.add_(plane, alpha=4 * math.pi * rate)
-        return to_height, to_amplitude, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor, None]:
-        height, amplitude, rates, field = ctx.saved_tensors
-        step = torch.zeros_like(field)
-        pupil, every = Pupil(height, amplitude, rates), slice(None)
-        if tangents[0] is not None:
-            angle = (2 * math.pi * rates)[:, None, None] * tangents[0]
-            turned = pupil.at(every) * torch.complex(torch.zeros_like(angle), angle).to(field.dtype)
-            step = step + send(turned, ctx.transform)
-        if tangents[1] is not None:
-            step = step + send(pupil.unit(every) * tangents[1], ctx.transform)
-        return 2 * (field.real * step.real + field.imag * step.imag), None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
-        rows = [
-            spots(
-                *(
-                    value if dim is None else value.select(dim, i)
-                    for value, dim in zip(inputs, in_dims, strict=True)
-                )
-            )
-            for i in range(info.batch_size)
-        ]
-        intensity, field = (torch.stack(t) for t in zip(*rows, strict=True))
-        return (intensity, field), (0, 0)
-
-
-def spots(
-    height: Tensor, amplitude: Tensor, rates: Tensor, transform: Transform
-) -> tuple[Tensor, Tensor]:
-    """Intensity and field (D, W, P, Q) behind a height (H, N) and an amplitude (1 or W, H, N)."""
-    out: tuple[Tensor, Tensor] = _ReliefSpots.apply(  # type: ignore[no-untyped-call]
-        height, amplitude, rates, transform
-    )
     return out

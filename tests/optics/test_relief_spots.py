@@ -10,6 +10,7 @@ WAVES = torch.tensor([640e-9, 550e-9, 440e-9], dtype=torch.float64)
 RATES = 0.46 / WAVES
 SHAPE, SPACING, DISTANCE, PITCH = (22, 27), 30e-6, 50e-3, 6e-6
 CURVATURE = torch.tensor([-0.8, 0.0, 1.3], dtype=torch.float64)[:, None].expand(3, 3)
+ONE = CURVATURE[2:]
 TURN = 2 * torch.pi
 
 
@@ -52,26 +53,27 @@ def plain(height, amplitude=None, curvature=None):
 
 
 @pytest.mark.parametrize("method", ["chirp", "matrix", "auto"])
-@pytest.mark.parametrize("curvature", [None, CURVATURE])
+@pytest.mark.parametrize("curvature", [None, ONE, CURVATURE])
 def test_it_is_the_squared_field(method, curvature):
     ours = spots(relief(), curvature=curvature, method=method)
-    assert ours.shape == (1 if curvature is None else 3, 3, 9, 14)
+    assert ours.shape == (1 if curvature is None else len(curvature), 3, 9, 14)
     expected = plain(relief(), curvature=curvature)
     # rounding of float64 over a few hundred terms
     assert float((ours - expected).norm() / expected.norm()) < 1e-11
 
 
-@pytest.mark.parametrize("curvature", [None, CURVATURE])
+@pytest.mark.parametrize("curvature", [None, ONE, CURVATURE])
 def test_its_gradient_is_that_of_the_squared_field(curvature):
-    weights = torch.rand(1 if curvature is None else 3, 3, 9, 14, dtype=torch.float64)
+    weights = torch.rand(1 if curvature is None else len(curvature), 3, 9, 14, dtype=torch.float64)
     ours, theirs = (relief().requires_grad_() for _ in range(2))
     (spots(ours, curvature=curvature) * weights).sum().backward()
     (plain(theirs, curvature=curvature) * weights).sum().backward()
     assert float((ours.grad - theirs.grad).norm() / theirs.grad.norm()) < 1e-11
 
 
+@pytest.mark.parametrize("curvature", [ONE, CURVATURE])
 @pytest.mark.parametrize("kind", ["real", "complex", "per wavelength"])
-def test_finite_differences_agree_for_height_and_amplitude(kind):
+def test_finite_differences_agree_for_height_and_amplitude(kind, curvature):
     amplitude = {
         "real": stop(),
         "complex": stop() * cis(relief(1) * 1e6),
@@ -81,17 +83,18 @@ def test_finite_differences_agree_for_height_and_amplitude(kind):
     unit = 1e-6  # heights in micrometres, so that steps of 1e-6 are small
 
     def light(height, amplitude):
-        return spots(height * unit, amplitude, curvature=CURVATURE) * 1e6
+        return spots(height * unit, amplitude, curvature=curvature) * 1e6
 
     height = (relief() / unit).requires_grad_()
     assert torch.autograd.gradcheck(light, (height, amplitude.requires_grad_()), fast_mode=True)
 
 
-def test_forward_mode_agrees_with_reverse_mode():
-    step, weights = relief(2), torch.rand(3, 3, 9, 14, dtype=torch.float64)
+@pytest.mark.parametrize("curvature", [ONE, CURVATURE])
+def test_forward_mode_agrees_with_reverse_mode(curvature):
+    step, weights = relief(2), torch.rand(len(curvature), 3, 9, 14, dtype=torch.float64)
 
     def light(height):
-        return spots(height, curvature=CURVATURE)
+        return spots(height, curvature=curvature)
 
     _, tangent = torch.func.jvp(light, (relief(),), (step,))
     gradient = torch.func.grad(lambda h: (light(h) * weights).sum())(relief())
@@ -107,12 +110,29 @@ def test_it_maps_over_heights():
     torch.testing.assert_close(both, torch.stack([spots(h) for h in heights]), rtol=0, atol=0)
 
 
-def test_single_precision_is_right_to_its_rounding():
-    weights = torch.rand(3, 3, 9, 14, dtype=torch.float64)
+def test_long_sums_round_off_no_more_than_short_ones():
+    """512 samples in single precision: 1.9e-7, and 4.0e-7 where all terms are summed at once."""
+    samples, spacing = 512, 4e-6
+    line = torch.linspace(-1, 1, samples, dtype=torch.float64)
+    height = (1e-6 * torch.sin(9 * line[:, None]) * torch.cos(7 * line)).float()
+    light = [
+        relief_spots(
+            height.to(dtype), turns_per_metre=RATES, spacing=spacing, wavelength=WAVES,
+            amplitude=torch.ones(samples, samples, dtype=dtype), distance=DISTANCE,
+            points=(128, 128), pitch=4e-6, method="matrix",
+        ).double()
+        for dtype in (torch.float32, torch.float64)
+    ]  # fmt: skip
+    assert float((light[0] - light[1]).norm() / light[1].norm()) < 3e-7
+
+
+@pytest.mark.parametrize("curvature", [ONE, CURVATURE])
+def test_single_precision_is_right_to_its_rounding(curvature):
+    weights = torch.rand(len(curvature), 3, 9, 14, dtype=torch.float64)
     light, slopes = [], []
     for dtype in (torch.float32, torch.float64):
         height = relief(dtype=torch.float32).to(dtype).requires_grad_()
-        out = spots(height, stop(dtype), curvature=CURVATURE)
+        out = spots(height, stop(dtype), curvature=curvature)
         (out * weights.to(dtype)).sum().backward()
         light.append(out.detach().double())
         slopes.append(height.grad.double())
