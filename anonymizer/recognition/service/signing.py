@@ -58,9 +58,14 @@ class Secrets:
         self.features = kdf.derive(token.encode())  #: shuffles feature maps
         self._requests = stream(self.features, KEY_BYTES, "signatures of requests")
 
-    def sign(self, method: str, path: str, body: bytes) -> dict[str, str]:
-        """Return the headers of a request that is sent now."""
-        moment, nonce = str(int(time.time())), secrets.token_hex(16)
+    @staticmethod
+    def new_nonce() -> str:
+        """Return 128 random bits for one request, in hexadecimal."""
+        return secrets.token_hex(16)
+
+    def sign(self, method: str, path: str, body: bytes, nonce: str = "") -> dict[str, str]:
+        """Return the headers of a request that is sent now, with a new nonce if none is given."""
+        moment, nonce = str(int(time.time())), nonce or self.new_nonce()
         return {
             TIME: moment,
             NONCE: nonce,

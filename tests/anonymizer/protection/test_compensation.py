@@ -242,6 +242,7 @@ def test_a_head_learns_beside_the_client():
     assert any(p is head.weight for p in training.players()["protection"].parameters())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_server_without_features_is_the_published_one():
     """AdaFace, fed R G B as PRO-Face C feeds it, on the obfuscated face alone."""
