@@ -1,8 +1,40 @@
 """Protection of photographs that were already taken: the digital stack.
 
-- `method`: what every method can be asked for
+- `method`: what every method can be asked for; `training`: what its training needs
+- `obfuscators`: what hides a face without a key; `obfuscation`: that alone, as a method
+- `proface`: recognisable obfuscation; `embedder`, `triplets`
+- `secure_flow`: obfuscation undone with a key; `flow`, `wavelets`, `key_maps`,
+  `secure_flow_training`, `utility`
+- `compensated`, `compensation`, `compensation_training`: obfuscation beside features for a server;
+  `feature_codec`, `feature_shuffle`
+- `identity_transformer`: another identity for each password; `identity_networks`,
+  `identity_training`
 """
 
-from anonymizer.protection.method import Capabilities, Protection
+from anonymizer.protection.method import Capabilities, Protection, load_protection
+from anonymizer.protection.proface import ProFace, ProFaceTraining
+from anonymizer.protection.secure_flow import ProFaceS
+from anonymizer.protection.secure_flow_training import (
+    CoverRecovery,
+    NoiseRecovery,
+    ProFaceSTraining,
+)
+from anonymizer.protection.training import FaceBatch, Trainable
+from anonymizer.protection.utility import AttributeHead, AttributeUtility, IdentityUtility
 
-__all__ = ["Capabilities", "Protection"]
+__all__ = [
+    "AttributeHead",
+    "AttributeUtility",
+    "Capabilities",
+    "CoverRecovery",
+    "FaceBatch",
+    "IdentityUtility",
+    "NoiseRecovery",
+    "ProFace",
+    "ProFaceS",
+    "ProFaceSTraining",
+    "ProFaceTraining",
+    "Protection",
+    "Trainable",
+    "load_protection",
+]

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
 from anonymizer.colour import encode_srgb
 from anonymizer.protection.obfuscators import (
@@ -20,6 +22,7 @@ from anonymizer.protection.obfuscators import (
     named,
 )
 from tests.anonymizer.protection.reference import faces, light, vectors
+from tests.anonymizer.published import CONFIGS
 
 SAMPLINGS = [AreaSampling(), LegacySampling()]
 IMAGE = 2e-5  # of images in [-1, 1]: what float32 leaves between two orders of the same sums
@@ -224,3 +227,15 @@ def test_median_and_hybrid_tiles_equal_the_published_ones():
         order = torch.from_numpy(stored[f"hybrid_p{side**2}_order"])
         found = tiles.apply_strength(face, Tiling(side, order, (13, 5.0, 7)))
         near(signed(found)[..., ::step, ::step], stored[f"hybrid_p{side**2}"])
+
+
+@pytest.mark.parametrize("sampling", ["area", "legacy"])
+@pytest.mark.parametrize("name", ["blur_61_9_21", "pixelate_20", "medianblur_23", "hybrid_tiles"])
+def test_configs_take_either_sampling(name, sampling):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        chosen = [f"+obfuscator={name}", f"sampling@obfuscator.sampling={sampling}"]
+        obfuscate = instantiate(compose(overrides=chosen)["obfuscator"], _convert_="all")
+    wanted = {"area": AreaSampling, "legacy": LegacySampling}[sampling]
+    members = getattr(obfuscate, "networks", [obfuscate])
+    assert all(isinstance(member.sampling, wanted) for member in members)
+    assert isinstance(obfuscate.sampling, wanted)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from hydra.utils import instantiate
 
 from anonymizer.colour import encode_srgb, round_to_bytes
 from anonymizer.perceptual import StructuralDistance
@@ -18,6 +19,7 @@ from anonymizer.protection.training import FaceBatch
 from anonymizer.protection.utility import AttributeHead, AttributeUtility, IdentityUtility
 from anonymizer.recognition import CompactRecognizer, Recognizer
 from tests.anonymizer.protection.reference import faces
+from tests.anonymizer.published import group, published
 
 
 def training(wrong=None, decoy=False, **given):
@@ -170,3 +172,10 @@ def test_attribute_term_is_least_where_the_head_says_the_same():
 def test_utility_becomes_a_term():
     terms = training(utility=[IdentityUtility(CompactRecognizer())]).losses(batch(), generator())
     assert set(terms) == {"appearance", "recovery", "wrong_key", "utility_0"}
+
+
+@pytest.mark.parametrize("name", ["proface", "proface_s", "proface_s_decoy"])
+def test_configs_of_method_and_training_belong_together(name):
+    protection = published(f"method={name}")
+    trainable = instantiate(group(f"trainable={name}"), _convert_="all", protection=protection)
+    assert trainable.players()["protection"] is protection.learned
