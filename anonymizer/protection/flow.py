@@ -28,7 +28,7 @@ from anonymizer.protection.wavelets import haar, inverse_haar
 
 _COLOURS, _BANDS = 3, 4
 _STATE = _COLOURS * _BANDS  # channels of each half
-_WIDTH, _LAYERS = 32, 5
+_LAYERS = 5
 _CLAMP = 2.0  # c: each block scales by e^-2 to e^2
 _PUBLISHED = {"rho": "r", "eta": "y", "phi": "f", "psi": "p"}
 MULTIPLE = 2
@@ -44,13 +44,15 @@ class SecureFlow(nn.Module):
     ----------
     blocks : int
         Coupling blocks: 3 in the published weights for 256 px, 6 in the older ones for 112 px.
+    width : int
+        Features that each inner convolution adds: 32 in the published weights.
     """
 
-    def __init__(self, blocks: int = 3) -> None:
+    def __init__(self, blocks: int = 3, *, width: int = 32) -> None:
         super().__init__()
-        if blocks < 1:
-            raise ValueError(f"blocks = {blocks}, expected at least 1")
-        self.blocks = nn.ModuleList(_Coupling() for _ in range(blocks))
+        if blocks < 1 or width < 1:
+            raise ValueError(f"blocks = {blocks}, width = {width}, expected at least 1 of each")
+        self.blocks = nn.ModuleList(_Coupling(width) for _ in range(blocks))
 
     def forward(self, faces: Tensor, covers: Tensor, key_maps: Tensor) -> tuple[Tensor, Tensor]:
         """Hide faces in covers.
@@ -97,9 +99,9 @@ class SecureFlow(nn.Module):
 
 
 class _Coupling(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.rho, self.eta, self.phi, self.psi = (_DenseNetwork() for _ in range(4))
+        self.rho, self.eta, self.phi, self.psi = (_DenseNetwork(width) for _ in range(4))
 
     def forward(self, u: Tensor, v: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         seen = torch.cat((v, key), dim=1)
@@ -117,12 +119,11 @@ class _Coupling(nn.Module):
 class _DenseNetwork(nn.Module):
     """Five convolutions, each of which sees all that came before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        seen = _STATE + _BANDS
         for i in range(1, _LAYERS + 1):
-            width = _WIDTH if i < _LAYERS else _STATE
-            convolution = nn.Conv2d(seen + (i - 1) * _WIDTH, width, 3, padding=1)
+            seen, new = _STATE + _BANDS + (i - 1) * width, width if i < _LAYERS else _STATE
+            convolution = nn.Conv2d(seen, new, 3, padding=1)
             spread = 0.01 if i < _LAYERS else 0.0  # the last is zero: nothing happens at first
             nn.init.normal_(convolution.weight, std=spread)
             nn.init.normal_(convolution.bias, std=spread)  # type: ignore[arg-type]

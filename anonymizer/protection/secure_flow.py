@@ -32,8 +32,8 @@ class ProFaceS(Protection):
     ----------
     obfuscator : Obfuscator
         What the protected faces look like, and with `decoy` what a wrong key recovers.
-    blocks : int
-        Coupling blocks.
+    blocks, width : int
+        Coupling blocks, and their width; see `SecureFlow`.
     decoy : bool
         What the weights were trained for: a wrong key recovers the cover, not noise.
     """
@@ -41,14 +41,14 @@ class ProFaceS(Protection):
     multiple = MULTIPLE
 
     def __init__(
-        self, obfuscator: Obfuscator[Any], *, blocks: int = 3, decoy: bool = False
+        self, obfuscator: Obfuscator[Any], *, blocks: int = 3, width: int = 32, decoy: bool = False
     ) -> None:
         super().__init__()
         self.capabilities = Capabilities(
             keyed=True, recoverable=True, decoy=decoy, recognisable=False
         )
         self.obfuscator = obfuscator
-        self.network = SecureFlow(blocks)
+        self.network = SecureFlow(blocks, width=width)
 
     @property
     def learned(self) -> nn.Module:
