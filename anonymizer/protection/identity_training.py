@@ -22,7 +22,9 @@ from anonymizer.colour import encode_srgb
 from anonymizer.protection.identity_networks import (
     ROLES,
     Discriminators,
+    Norm,
     PasswordClassifier,
+    group_norm,
 )
 from anonymizer.protection.identity_transformer import IdentityTransformer, draw_codes, nibbles
 from anonymizer.protection.training import FaceBatch, Trainable
@@ -80,14 +82,14 @@ class IdentityTraining(Trainable):
     ----------
     protection : IdentityTransformer
         What is trained.
-    classifier : PasswordClassifier
-        Learns beside it.
-    discriminators : Discriminators
-        Learn against it.
     recognizer : Recognizer
         Learns against it; trained on clear faces before. SphereFace-20 in the publication.
     head : Head
-        Over the people of the training pictures, whose numbers are 0 to people - 1.
+        With a direction for each person of the training pictures, by number; more do no harm.
+    norm : callable, default group_norm
+        Normalisation of the discriminators and the password classifier; as of `Generator`.
+    width : int, default 64
+        Channels of their first layers.
     weights : Weights, optional
         The published ones by default.
     """
@@ -98,16 +100,17 @@ class IdentityTraining(Trainable):
         self,
         protection: IdentityTransformer,
         *,
-        classifier: PasswordClassifier,
-        discriminators: Discriminators,
         recognizer: Recognizer,
         head: Head,
+        norm: Norm = group_norm,
+        width: int = 64,
         weights: Weights | None = None,
     ) -> None:
         super().__init__()
-        self.protection, self.classifier = protection, classifier
-        self.discriminators, self.recognizer, self.head = discriminators, recognizer, head
-        self.recognizer.requires_grad_(True)
+        self.protection = protection
+        self.classifier = PasswordClassifier(protection.key_bits, norm=norm, width=width)
+        self.discriminators = Discriminators(norm=norm, width=width)
+        self.recognizer, self.head = recognizer.requires_grad_(True), head
         self.weights = weights or Weights()
 
     def players(self) -> dict[str, nn.Module]:
@@ -126,7 +129,7 @@ class IdentityTraining(Trainable):
         if int(people.min()) < 0 or int(people.max()) >= self.head.people:
             raise ValueError(
                 f"person is {int(people.min())} to {int(people.max())}, expected 0 to "
-                f"{self.head.people - 1}; number the people of the training pictures so"
+                f"{self.head.people - 1}; give the head more people, or leave out the nameless"
             )
         original = 2 * encode_srgb(batch.faces[:, 0]) - 1
         if player == "adversary":

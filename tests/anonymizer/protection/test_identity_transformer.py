@@ -196,8 +196,7 @@ def training(bits=8, weights=None):
     recognizer = CompactRecognizer()
     made = IdentityTraining(
         IdentityTransformer(small(bits), size=64),
-        classifier=PasswordClassifier(bits, width=8),
-        discriminators=Discriminators(width=8),
+        width=8,
         recognizer=recognizer,
         head=AngularHead(3, recognizer.dimension),
         weights=weights,
