@@ -13,6 +13,7 @@ import torch
 from calibration.errors import CalibrationError
 from calibration.measured_camera import CalibratedCamera, measured_sensor
 from calibration.noise import NoiseModel
+from calibration.stack import PsfStack
 from experiments.calibrating import load_stacks, numbered
 from experiments.calibration_results import open_calibration
 from experiments.comparing import compare_laid, summary, worse
@@ -72,29 +73,22 @@ def open_calibrated(
     _check_design(folder, record, design, mask_file)
     stacks = load_stacks(folder)
     field = min(range(len(stacks)), key=lambda k: math.hypot(*stacks[k].across))
-    stack, laid = stacks[field], {}
-    laid["design"] = load_laid(_existing(numbered(folder, "design", field + 1)), design)
+    stack = stacks[field]
+    laid = load_laid(_existing(numbered(folder, "design", field + 1)), design)
     if (folder / "twin.npz").exists() and int(record["twin_field"]) == field:
-        laid["twin"] = load_laid(folder / "twin.npz", design)
-    numbers = {name: summary(compare_laid([stack], [one])) for name, one in laid.items()}
-    if "twin" in laid and (found := worse(numbers["design"], numbers["twin"])):
-        raise CalibrationError(
-            f"calibration refused: it is worse than the bare design ({'; '.join(found)}); use "
-            f"the design as it is, or calibrate again"
-        )
-    best: Laid = laid.get("twin", laid["design"])
+        laid = _no_worse(laid, load_laid(folder / "twin.npz", design), stack)
     noise = NoiseModel.from_dict(read_json(folder / "noise.json"))
     made = design.replace(sensor=measured_sensor(design.sensor, noise))
     readings = [float(value) for value in stack.readings]
     order = sorted(range(len(readings)), key=readings.__getitem__)
     with torch.no_grad():
         energy = made.psf(readings).sum((-2, -1)).to("cpu", torch.float64)
-    psfs = [binned_psf(stack, best, k, made, energy=energy[k]) for k in order]
+    psfs = [binned_psf(stack, laid, k, made, energy=energy[k]) for k in order]
     return CalibratedCamera(made, [readings[k] for k in order], torch.stack(psfs))
 
 
 def _check_design(folder: Path, record: Mapping[str, Any], design: Camera, mask_file: Path) -> None:
-    """Refuse a calibration of another mask, of another mode of making, or of other colours."""
+    """Refuse a calibration of another mask, or of other colours."""
     calibrated = record["design"] or {}
     if calibrated.get("mask_sha256") != file_sha256(mask_file):
         name = calibrated.get("run") or calibrated.get("name") or "no design"
@@ -109,6 +103,17 @@ def _check_design(folder: Path, record: Mapping[str, Any], design: Camera, mask_
             f"{folder.name} holds for colours around {_nanometres(waves)}, the camera of the run "
             f"has {_nanometres(own)}: calibrate with its sensor"
         )
+
+
+def _no_worse(laid: Laid, twin: Laid, stack: PsfStack) -> Laid:
+    """Return the twin, which has to explain the stack no worse than the design as it was laid."""
+    before, after = (summary(compare_laid([stack], [one])) for one in (laid, twin))
+    if found := worse(before, after):
+        raise CalibrationError(
+            f"calibration refused: it is worse than the bare design ({'; '.join(found)}); use "
+            f"the design as it is, or calibrate again"
+        )
+    return twin
 
 
 def _nanometres(waves: list[float]) -> str:

@@ -12,6 +12,7 @@ from experiments.report.seen_numbers import numbers_table, psf_row
 from experiments.report.sheet import Section, Sheet
 from experiments.twinning import Laid
 
+_NOUN = {"design": "design", "as exported": "exported mask", "twin": "twin"}
 _ALT = "PSFs of the cameras that were looked through."
 
 
@@ -71,7 +72,7 @@ def hardware_sheet(
         Section(
             "Transfer and energy",
             figures=[mtf_figure(rows), energy_figure(depths, step)],
-            tables=[t for name, own in rows.items() for t in depth_tables(own, name)],
+            tables=[t for name, own in rows.items() for t in depth_tables(own, _NOUN[name])],
         ),
     ]
     if seen:

@@ -39,7 +39,7 @@ def psf_row(seen: Mapping[str, Seen], *, across: int, alt: str) -> Drawing:
         wide, narrow = draw(across, 10.6 if across > 2 else 8.4), draw(min(across, 2), 4.6)
     return Drawing(
         "psfs", wide, alt,
-        "Green channel at the reference distance, one logarithmic scale for all.",
+        "Green channel at the distance of the numbers below, one logarithmic scale for all.",
         narrow=narrow, full=True, photographic=True,
     )  # fmt: skip
 
