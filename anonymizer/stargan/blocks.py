@@ -22,6 +22,12 @@ def rectify(x: Tensor) -> Tensor:
     return F.leaky_relu(x, SLOPE)
 
 
+def halve(x: Tensor) -> Tensor:
+    """Average 2 x 2 pixels; twice as fast on a CPU as the pooling of torch."""
+    x = x[..., ::2, :] + x[..., 1::2, :]
+    return 0.25 * (x[..., ::2] + x[..., 1::2])
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions beside a shortcut; the sum over sqrt 2 keeps the variance.
 
@@ -51,7 +57,7 @@ class ResidualBlock(nn.Module):
         beside = self.conv1x1(x)
         x = self.conv1(rectify(self.norm1(x)))
         if self.downsample:
-            beside, x = F.avg_pool2d(beside, 2), F.avg_pool2d(x, 2)
+            beside, x = halve(beside), halve(x)
         x = self.conv2(rectify(self.norm2(x)))
         out: Tensor = (x + beside) / math.sqrt(2)
         return out
