@@ -1,9 +1,12 @@
 """Train a small face recogniser on pictures of known people, and verify it on other people.
 
-The bundled weights are `./lab recognize` with its own defaults, on the synthetic faces.
+The bundled weights are `./lab recognize` with its own defaults, on the synthetic faces. With
+`verify` nothing is trained: published recognisers are judged on a list of pairs.
 
     ./lab recognize
-    ./lab recognize data=folder data.root=photos training.steps=20000
+    ./lab recognize data=folder data.root=photos head=arcface training.steps=20000
+    ./lab recognize verify
+    ./lab recognize verify recognizers@pool=photographs pairs=lfw pairs.root=aligned
 """
 
 import logging
@@ -12,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from anonymizer.alignment import align_faces
-from anonymizer.recognition import Recognizer
+from anonymizer.recognition import Head, Recognizer
 from anonymizer.recognition.protocol import verify
 from experiments.adversary import embed_clear, paired_rows
 from experiments.checkpoints import Stateful, TrainingState
@@ -31,33 +33,12 @@ from experiments.settings import Settings, SettingsError, build
 from experiments.stages import Schedule
 from experiments.store import save_json, save_tensors
 from experiments.training import Stage, descend, fit
+from experiments.verifying import verify_on_pairs
 
 log = logging.getLogger(__name__)
 
 
-class CosineHead(nn.Module):
-    """One unit vector per person, with a margin on the true one.
-
-    References
-    ----------
-    H. Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018, eq. 4.
-    """
-
-    def __init__(self, people: int, dimension: int, *, margin: float, scale: float) -> None:
-        super().__init__()
-        self.centres = nn.Parameter(torch.randn(people, dimension) * 0.01)
-        self.margin, self.scale = margin, scale
-
-    def forward(self, embeddings: Tensor, people: Tensor) -> Tensor:
-        """Cross entropy of unit `embeddings` (B, D) against `people` (B,)."""
-        cosines = embeddings @ functional.normalize(self.centres).T
-        cosines = cosines - self.margin * functional.one_hot(people, len(self.centres))
-        return functional.cross_entropy(self.scale * cosines, people)
-
-
-def training_stage(
-    network: Recognizer, head: CosineHead, crops: FaceCrops, settings: Settings
-) -> Stage:
+def training_stage(network: Recognizer, head: Head, crops: FaceCrops, settings: Settings) -> Stage:
     """Stage "recognizer": one epoch after another over the people of `crops`."""
     plan: Schedule = build(settings["training"])
     framing = build(settings["framing"])
@@ -82,7 +63,7 @@ def training_stage(
         # landmarks stay as stored: what the framing moves is an aligner's error to get used to
         kept = torch.from_numpy(crops.landmarks[rows.numpy()]).to(light)
         people = torch.from_numpy(label[rows.numpy()]).to(processes.device)
-        loss: Tensor = head(network(align_faces(light, kept)), people)
+        loss: Tensor = head(network.unnormalised(align_faces(light, kept)), people)
         descend(loss, optimizer, step=done, max_norm=5.0)
         scheduler.step()
         return {"identity": loss}
@@ -96,6 +77,11 @@ def training_stage(
 
 
 def main(settings: Settings, run: Path) -> None:
+    """Do what the word says."""
+    {"train": train, "verify": verify_on_pairs}[settings["what"]](settings, run)
+
+
+def train(settings: Settings, run: Path) -> None:
     """Train on three quarters and more of the people, verify on the rest."""
     torch.manual_seed(settings["seed"])
     crops = open_crops(settings["data"], settings)
@@ -104,9 +90,7 @@ def main(settings: Settings, run: Path) -> None:
     learn = learn.subset(paired_rows(learn.person))
     network: Recognizer = build(settings["network"])
     people = len(np.unique(learn.person))
-    head = CosineHead(
-        people, network.dimension, margin=settings["cosine_margin"], scale=settings["scale"]
-    )
+    head: Head = build(settings["head"])(people, network.dimension)
     log.info("%d pictures of %d people", len(learn), people)
     plan: Schedule = build(settings["training"])
     stage = training_stage(network, head, learn, settings)
@@ -144,14 +128,16 @@ def main(settings: Settings, run: Path) -> None:
 
 def check(settings: Settings) -> None:
     """Refuse settings that cannot work, before anything is written."""
+    if settings["what"] == "verify":
+        build(settings["pairs"])
+        if settings["verify_batch"] < 1:
+            raise SettingsError(f"verify_batch = {settings['verify_batch']}, expected 1 or more")
+        return
+    if settings["what"] != "train":
+        raise SettingsError(f"what = {settings['what']!r}, expected train or verify")
     for name in ("data", "network", "framing", "training"):
         build(settings[name])
-    if not 0 <= settings["cosine_margin"] < 1 or not settings["scale"] > 0:
-        raise SettingsError(
-            f"cosine_margin = {settings['cosine_margin']}, scale = {settings['scale']}: "
-            f"0 <= cosine_margin < 1 and "
-            f"scale > 0 are needed"
-        )
+    build(settings["head"])(2, 2)  # its own settings; people and dimension come later
 
 
 if __name__ == "__main__":

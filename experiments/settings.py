@@ -25,6 +25,7 @@ OWN_PACKAGES = ("optics", "anonymizer", "experiments", "hardware", "calibration"
 
 #: Settings that are physical quantities, by the last part of their name, and their dimension.
 PHYSICAL = {
+    "angular_margin": "angle",
     "aperture_diameter": "length",
     "astigmatism": "length",
     "base_thickness": "length",

@@ -76,19 +76,21 @@ class ArcFaceHead(Head):
 
     Parameters
     ----------
-    margin : float
+    angular_margin : float
         m in [0, pi/2) [rad].
     scale : float
         s, positive.
     """
 
     def __init__(
-        self, people: int, dimension: int, *, margin: float = 0.5, scale: float = 64.0
+        self, people: int, dimension: int, *, angular_margin: float = 0.5, scale: float = 64.0
     ) -> None:
         super().__init__(people, dimension)
-        if not 0 <= margin < math.pi / 2:
-            raise ValueError(f"margin = {margin:g} rad, expected at least 0 and below pi/2")
-        self.margin, self.scale = margin, _positive("scale", scale)
+        if not 0 <= angular_margin < math.pi / 2:
+            raise ValueError(
+                f"angular_margin = {angular_margin:g} rad, expected at least 0 and below pi/2"
+            )
+        self.margin, self.scale = angular_margin, _positive("scale", scale)
 
     def logits(self, features: Tensor, people: Tensor) -> Tensor:
         cosines = self.cosines(features)
@@ -104,19 +106,19 @@ class CosFaceHead(Head):
 
     Parameters
     ----------
-    margin : float
+    cosine_margin : float
         m in [0, 1).
     scale : float
         s, positive.
     """
 
     def __init__(
-        self, people: int, dimension: int, *, margin: float = 0.35, scale: float = 64.0
+        self, people: int, dimension: int, *, cosine_margin: float = 0.35, scale: float = 64.0
     ) -> None:
         super().__init__(people, dimension)
-        if not 0 <= margin < 1:
-            raise ValueError(f"margin = {margin:g}, expected at least 0 and below 1")
-        self.margin, self.scale = margin, _positive("scale", scale)
+        if not 0 <= cosine_margin < 1:
+            raise ValueError(f"cosine_margin = {cosine_margin:g}, expected at least 0 and below 1")
+        self.margin, self.scale = cosine_margin, _positive("scale", scale)
 
     def logits(self, features: Tensor, people: Tensor) -> Tensor:
         return self.scale * (
@@ -134,7 +136,7 @@ class AdaFaceHead(Head):
 
     Parameters
     ----------
-    margin : float
+    adaptive_margin : float
         m in [0, 1).
     concentration : float
         h, positive: which share of one standard deviation moves the margin to its end.
@@ -152,18 +154,18 @@ class AdaFaceHead(Head):
         people: int,
         dimension: int,
         *,
-        margin: float = 0.4,
+        adaptive_margin: float = 0.4,
         concentration: float = 0.333,
         momentum: float = 0.01,
         scale: float = 64.0,
     ) -> None:
         super().__init__(people, dimension)
-        if not 0 <= margin < 1 or not 0 < momentum <= 1:
+        if not 0 <= adaptive_margin < 1 or not 0 < momentum <= 1:
             raise ValueError(
-                f"margin = {margin:g}, momentum = {momentum:g}: 0 <= margin < 1 and "
-                f"0 < momentum <= 1"
+                f"adaptive_margin = {adaptive_margin:g}, momentum = {momentum:g}: expected the "
+                f"first at least 0 and below 1, the second above 0 and at most 1"
             )
-        self.margin, self.momentum = margin, momentum
+        self.margin, self.momentum = adaptive_margin, momentum
         self.concentration = _positive("concentration", concentration)
         self.scale = _positive("scale", scale)
         self.register_buffer("mean", torch.tensor(20.0))  # the published start values

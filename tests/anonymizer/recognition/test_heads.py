@@ -16,6 +16,8 @@ HEADS = {
     "angular": AngularHead,
 }
 
+MARGIN = {"arcface": "angular_margin", "cosface": "cosine_margin", "adaface": "adaptive_margin"}
+
 
 def make(name, people=5, dimension=4, **kwargs):
     torch.manual_seed(1)
@@ -44,7 +46,7 @@ def test_gradient_is_that_of_finite_differences(name):
 
 
 def test_arcface_logit_is_the_cosine_of_the_widened_angle():
-    head = make("arcface", margin=0.5, scale=10.0)
+    head = make("arcface", angular_margin=0.5, scale=10.0)
     features, people = batch()
     cosines, logits = head.cosines(features), head.logits(features, people)
     own = F.one_hot(people, 5).bool()
@@ -72,7 +74,7 @@ def test_true_logit_falls_with_the_angle_over_the_whole_half_turn(name):
 
 @pytest.mark.parametrize("name", ["arcface", "cosface", "adaface"])
 def test_without_margin_all_are_the_normalised_softmax(name):
-    head = make(name, margin=0.0, scale=8.0).eval()
+    head = make(name, **{MARGIN[name]: 0.0}, scale=8.0).eval()
     features, people = batch()
     torch.testing.assert_close(
         head(features, people), F.cross_entropy(8 * head.cosines(features), people)
@@ -93,7 +95,9 @@ def test_margin_only_ever_lowers_the_true_logit(name):
 
 def test_adaface_margin_is_angular_for_poor_and_additive_for_good_pictures():
     """q = -1: s cos(theta + m); q = 1: s [cos(theta - m) - 2 m]; q = 0: s [cos(theta) - m]."""
-    head = make("adaface", people=2, dimension=2, margin=0.4, concentration=1.0, scale=1.0).eval()
+    head = make(
+        "adaface", people=2, dimension=2, adaptive_margin=0.4, concentration=1.0, scale=1.0
+    ).eval()
     head.weight.data = torch.eye(2, dtype=torch.float64)
     head.mean.fill_(10.0)
     head.std.fill_(4.0)
@@ -173,8 +177,8 @@ def test_training_on_its_loss_gathers_the_features_of_each_person(name):
 @pytest.mark.parametrize(
     ("name", "kwargs", "text"),
     [
-        ("arcface", {"margin": 1.6}, "margin = 1.6 rad"),
-        ("cosface", {"margin": -0.1}, "margin = -0.1"),
+        ("arcface", {"angular_margin": 1.6}, "margin = 1.6 rad"),
+        ("cosface", {"cosine_margin": -0.1}, "margin = -0.1"),
         ("cosface", {"scale": 0.0}, "scale = 0"),
         ("adaface", {"momentum": 0.0}, "momentum = 0"),
         ("adaface", {"concentration": -1.0}, "concentration = -1"),

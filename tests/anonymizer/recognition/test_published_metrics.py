@@ -43,8 +43,9 @@ def test_clear_pairs_reach_the_ends_and_random_ones_chance(formula):
     found = formula(a, b, same)
     # the curve starts beyond the origin, since its grid ends before the largest distance
     assert found.auc == pytest.approx(1, abs=1e-6)
-    # thresholds stand at the lower edge of what other folds allow, so a pair may fall outside
-    assert found.accuracy.mean() >= 1 - 1 / len(same)
+    # a threshold lies at the lower edge of what the other folds allow: the pair of one person
+    # that is farthest apart falls outside where it is held out
+    assert found.accuracy.mean() >= 1 - 1.001 / len(same)
     assert found.eer == 0
     rng = np.random.default_rng(1)
     chance = formula(*rng.normal(size=(2, 2000, 16)), np.arange(2000) % 2 == 0)
