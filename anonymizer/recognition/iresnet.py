@@ -49,12 +49,12 @@ class IResNet50(Recognizer):
         if variant not in ("ir", "se"):
             raise ValueError(f"variant = {variant!r}, expected 'ir' or 'se'")
         self.channels = channels
-        self.input_layer = _stem()
+        self.input_layer = stem()
         stages: list[list[nn.Module]] = [[], [], [], []]
         for stage, channels_in, channels_out, stride in _layout(_UNITS[50]):
             unit = _Unit(channels_in, channels_out, stride, projects=stride == 2)
             if variant == "se":
-                unit.res_layer.append(_ChannelWeights(channels_out))
+                unit.res_layer.append(ChannelWeights(channels_out))
             stages[stage].append(unit)
         self.layer1, self.layer2, self.layer3, self.layer4 = (nn.Sequential(*s) for s in stages)
         self.output_layer = nn.Sequential(
@@ -126,7 +126,7 @@ class AdaFace(StagedRecognizer):
         self.channels = channels
         self.stage_ends = tuple(accumulate(units))
         self.stage_shapes = tuple(zip(_WIDTHS, (56, 28, 14, 7), strict=True))
-        self.input_layer = _stem()
+        self.input_layer = stem()
         self.body = nn.Sequential(
             *(
                 _Unit(channels_in, channels_out, stride, projects=channels_in != channels_out)
@@ -160,11 +160,13 @@ def _layout(units: Sequence[int]) -> Iterator[tuple[int, int, int, int]]:
             channels = width
 
 
-def _stem() -> nn.Sequential:
+def stem() -> nn.Sequential:
+    """Return the first layers, at the full size of the picture."""
     return nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64))
 
 
-def _projection(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
+def projection(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
+    """Return what carries the input of a unit past it where shapes change."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
     )
@@ -184,7 +186,7 @@ class _Unit(nn.Module):
             nn.BatchNorm2d(channels_out),
         )
         self.shortcut_layer = (
-            _projection(channels_in, channels_out, stride) if projects else nn.MaxPool2d(1, stride)
+            projection(channels_in, channels_out, stride) if projects else nn.MaxPool2d(1, stride)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -203,7 +205,7 @@ class _NamedUnit(nn.Module):
         self.prelu = nn.PReLU(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, stride, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels_out)
-        self.downsample = _projection(channels_in, channels_out, stride) if stride == 2 else None
+        self.downsample = projection(channels_in, channels_out, stride) if stride == 2 else None
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.prelu(self.bn2(self.conv1(self.bn1(x))))
@@ -212,7 +214,7 @@ class _NamedUnit(nn.Module):
         return out
 
 
-class _ChannelWeights(nn.Module):
+class ChannelWeights(nn.Module):
     """Squeeze and excitation: each channel is multiplied by a factor drawn from all means."""
 
     def __init__(self, channels: int) -> None:
