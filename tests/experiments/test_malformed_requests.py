@@ -30,8 +30,9 @@ def judge(reception, count):
     assert set(reception.statuses) >= {400, 401, 404, 405, 411, 413}
 
 
-def test_malformed_requests_are_refused(tmp_path):
+def test_malformed_requests_are_refused_and_fill_no_log(tmp_path, caplog):
     judge(receive(tmp_path, 400, seed=0), 400)
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
 
 
 @pytest.mark.slow

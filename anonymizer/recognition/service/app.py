@@ -12,7 +12,6 @@ Answers are JSON objects; a refusal is {"error": why}. No body of a request is e
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -46,8 +45,6 @@ WAITING = 16
 """Most requests that wait for the recogniser; further ones are refused."""
 MOST_MATCHES = 5
 """People that an identification names."""
-
-log = logging.getLogger(__name__)
 
 Answer = Mapping[str, Any]
 
@@ -98,9 +95,11 @@ class Service:
         for name, action in actions.items():
             routes.append(Route(f"/v1/{name}", self._answering(action), methods=["POST"]))
         gate = Middleware(_Gate, door=Doorkeeper(self.keys), most=largest_body(self.protection))
-        return Starlette(
+        app = Starlette(
             routes=routes, middleware=[gate], exception_handlers={HTTPException: _refusal}
         )
+        app.router.redirect_slashes = False  # a path is right or wrong
+        return app
 
     async def _info(self, request: Request) -> Response:
         if await request.body():

@@ -2,7 +2,6 @@
 
 import asyncio
 import ipaddress
-import logging
 import socket
 import ssl
 import threading
@@ -20,8 +19,6 @@ SILENCE = 10.0
 """Longest time in which a connection brings no whole head of a request [s]."""
 LONGEST_HEAD = 16 * 1024
 """Most bytes of a request before its body."""
-
-log = logging.getLogger(__name__)
 
 
 class RecognitionServer:
@@ -68,6 +65,7 @@ class RecognitionServer:
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="error",  # strangers who speak no HTTP fill no log
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -136,6 +134,12 @@ class _Patience(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             # a head was read; the application minds the body
             self._calm()
+
+    def send_400_response(self, msg: str) -> None:
+        super().send_400_response(msg)
+        if self.cycle is not None:  # whose own answer would come too late
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._calm()
