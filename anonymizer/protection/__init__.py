@@ -1,8 +1,9 @@
 """Protection of photographs that were already taken: the digital stack.
 
 - `method`: what every method can be asked for; `training`: what its training needs
-- `obfuscators`: what hides a face without a key; `obfuscation`: that alone, as a method
-- `proface`: recognisable obfuscation; `embedder`, `triplets`
+- `obfuscators`: what hides a face without a key; `obfuscation`: that alone, as a method;
+  `swapping`: published networks for it
+- `proface`: recognisable obfuscation; `embedder`, `triplets`, `pose_crops`
 - `secure_flow`: obfuscation undone with a key; `flow`, `wavelets`, `key_maps`,
   `secure_flow_training`, `utility`
 - `compensated`, `compensation`, `compensation_training`: obfuscation beside features for a server;
