@@ -16,7 +16,7 @@ from tests.experiments.calling import caller
 from tests.experiments.data.test_pairs import listed, packed, picture
 
 SMALL = ("data=synthetic_small", "data.people=10", "data.images_per_person=3", "data.workers=1",
-         "size=32", "training.batch=6", "device=cpu", "progress=false")  # fmt: skip
+         "training.batch=6", "device=cpu", "progress=false")  # fmt: skip
 POOL = ("verify", "recognizers@pool=synthetic", "device=cpu", "progress=false")
 
 
