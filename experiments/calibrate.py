@@ -110,10 +110,11 @@ def _calibrate(
         range(len(results.stacks)), key=lambda k: sum(v**2 for v in results.stacks[k].across)
     )
     stack = results.stacks[nearest]
-    twin = lay_twin(
-        design.camera, stack, source_diameter=diameter, scatter=settings["scatter"],
-        directions=settings["directions"],
-    )  # fmt: skip
+    with tqdm(desc="twin", unit="image", disable=not settings["progress"]) as bar:
+        twin = lay_twin(
+            design.camera, stack, source_diameter=diameter, scatter=settings["scatter"],
+            directions=settings["directions"], watch=bar.update,
+        )  # fmt: skip
     _refuse_another(twin)
     if twin.fit is not None:
         save_json(run / "twin.json", twin.fit.as_dict())

@@ -1,12 +1,13 @@
 """Fit of a camera's parameters to a measured PSF stack, through the simulator of the design.
 
-Coarse to fine: a start by correlation, a descent on the middle of the image at a few depths, then
-one on all pixels of all depths. If the rail may be mounted either way round, both are tried.
+Coarse to fine: a start by correlation, a descent on the middle of the image at a few depths, one
+on strips of all depths, and the last on all pixels, most of whose time is for slopes that are
+taken once. If the rail may be mounted either way round, both are tried.
 """
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +37,9 @@ _SCATTERED = 4  # further starts where none before explains the stack
 _LIKELY = 0.6  # correlation, of that of the best start, below which another is no candidate
 _OUTLIER = 6.0  # standard deviations
 _CLEAR = 9.0  # by which the cost of one direction is less than that of the other: 3 sigma
+
+
+Watch = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,7 @@ def fit_twin(
     parameters: Parameters,
     *,
     directions: Sequence[int] = (1, -1),
+    watch: Watch = lambda: None,
 ) -> TwinFit:
     """Find what a camera differs in from its design.
 
@@ -147,6 +152,8 @@ def fit_twin(
         What may differ, and what is known of it: `camera_parameters`.
     directions : sequence of {1, -1}
         Directions of the rail that are possible; give one that is known.
+    watch : callable
+        Called after every image that was computed.
 
     Raises
     ------
@@ -160,20 +167,23 @@ def fit_twin(
     few = _some_depths(stack)
     starts = find_starts(design, few, parameters, directions=directions, window=coarse)
     likely = [s for s in starts if s.correlation > _LIKELY * starts[0].correlation]
-    descents: list[_Descent] = []
-    for direction in dict.fromkeys(start.direction for start in likely):
-        tried: list[_Descent] = []
-        own = [start for start in likely if start.direction == direction]
-        for start, slacks in itertools.product(own + _scattered(own[0], parameters), _WAYS):
-            tried.append(_descend(design, few, parameters, start, coarse, slacks))
-            if tried[-1].explains:
-                break
-        descents.append(max(tried, key=lambda descent: descent.correlation))
+
+    def tried(start: Start, slacks: Sequence[float]) -> _Descent:
+        return _descend(
+            design, few, parameters, start, slacks, window=coarse, sparse=True, watch=watch
+        )
+
+    descents = [_first(tried, start) for start in likely]
+    if not any(descent.explains for descent in descents):
+        scattered = [[start, *_scattered(start, parameters)] for start in likely]
+        descents = [_first(tried, *some) for some in scattered]
     descents.sort(key=lambda descent: -descent.correlation)
-    best = descents[0]
-    found = _descend(
-        design, stack, parameters, best.start, full, (0.0,), values=best.solution.values
-    )
+    found = best = descents[0]
+    for sparse in (True, False):
+        found = _descend(
+            design, stack, parameters, best.start, (0.0,), window=full, sparse=sparse,
+            watch=watch, values=found.solution.values,
+        )  # fmt: skip
     unclear = {}
     if len(descents) > 1 and abs(descents[1].solution.cost - best.solution.cost) < _CLEAR:
         unclear["direction"] = (
@@ -200,6 +210,16 @@ class _Descent:
     def correlation(self) -> float:
         """Of measured and expected rates."""
         return correlation(self.model, self.solution.values)
+
+
+def _first(tried: Callable[[Start, Sequence[float]], _Descent], *starts: Start) -> _Descent:
+    """Return the first descent that explains the stack, or the nearest to it."""
+    found: list[_Descent] = []
+    for start, slacks in itertools.product(starts, _WAYS):
+        found.append(tried(start, slacks))
+        if found[-1].explains:
+            break
+    return max(found, key=lambda descent: descent.correlation)
 
 
 def _scattered(start: Start, parameters: Parameters) -> list[Start]:
@@ -240,46 +260,29 @@ def _descend(
     stack: PsfStack,
     parameters: Parameters,
     start: Start,
-    window: int,
     slacks: Sequence[float],
     *,
+    window: int,
+    sparse: bool,
+    watch: Watch,
     values: Mapping[str, float] | None = None,
 ) -> _Descent:
     """Descend slack by slack, on a window of some size that follows the image."""
-    found = _descend_once(design, stack, parameters, start, window, slacks[0], values=values)
+
+    def once(slack: float, near: Mapping[str, float]) -> _Descent:
+        model = RateModel(
+            design, stack, parameters, direction=start.direction, power=start.power,
+            window=window, near=near, sparse=sparse,
+        )  # fmt: skip
+        problem = StackProblem(model, slack=slack, watch=watch)
+        return _Descent(start, model, problem, minimise(problem, near))
+
+    found = once(slacks[0], values or start.values)
     for slack in slacks[1:]:
-        found = _descend_once(
-            design, stack, parameters, start, window, slack, values=found.solution.values
-        )
+        found = once(slack, found.solution.values)
     if not found.model.stands(found.solution.values):
-        found = _descend_once(
-            design, stack, parameters, start, window, slacks[-1], values=found.solution.values
-        )
+        found = once(slacks[-1], found.solution.values)
     return found
-
-
-def _descend_once(
-    design: Camera,
-    stack: PsfStack,
-    parameters: Parameters,
-    start: Start,
-    window: int,
-    slack: float,
-    *,
-    values: Mapping[str, float] | None,
-) -> _Descent:
-    near = dict(values or start.values)
-    model = RateModel(
-        design,
-        stack,
-        parameters,
-        direction=start.direction,
-        power=start.power,
-        window=window,
-        near=near,
-    )
-    problem = StackProblem(model, slack=slack)
-    return _Descent(start, model, problem, minimise(problem, near))
 
 
 def _judged(

@@ -4,14 +4,13 @@ Every slope is one more transform of a wave: where the wave U on the sensor chan
 intensity does by 2 Re(U* dU). Shifts, wedges and the scale of the image share two transforms.
 """
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from calibration.twin.frame import Frame, Transform, Window
 from calibration.twin.pupil import (
     Pupil,
     Ray,
@@ -23,8 +22,6 @@ from calibration.twin.pupil import (
     wedge_rate,
 )
 from optics.camera import Camera
-from optics.grids import coordinates
-from optics.propagation import to_sensor
 from optics.sensor import SpectralResponse
 from optics.zernike import zernike_at
 
@@ -37,26 +34,8 @@ WAVE_SLOPES = (
 DISTANCE = "distance"
 
 _SMOOTHEST = 1e-13  # relief that is none [m]
-_BATCH = 2**25  # fields in work together [bytes]
-
-
-@dataclass(frozen=True)
-class Window:
-    """Pixels on which light is wanted.
-
-    Attributes
-    ----------
-    side : int
-        Pixels along each side, odd.
-    pitch : float
-        Their distance [m].
-    centre : tuple of float
-        Where the middle pixel lies from the image of the point, (y, x) [m].
-    """
-
-    side: int
-    pitch: float
-    centre: tuple[float, float]
+#: What is added up on the way to other slopes.
+_SUMMED = ("energy", "boresight_y", "boresight_x", "bend")
 
 
 class PointLight:
@@ -105,25 +84,31 @@ class PointLight:
         return self._reliefs[key]
 
     def plane(self, colour: int, values: Values, ray: Ray, window: Window) -> Tensor:
-        """Energy fraction on every pixel of `window`, float64 (side, side)."""
+        """Energy fraction on every pixel of `window`, float64 (rows, columns)."""
         values = self._placed(values)
         with torch.no_grad():
             relief = self.relief(colour, values, ray)
             wave, weight = self.waves(colour, values)
             pupil = make_pupil(self.camera, values, relief, wave, ray)
-            frame = _Frame(self.camera, values, window, pupil.rest.shape[-1])
-            total = torch.zeros(window.side, window.side, dtype=torch.float64)
+            frame = Frame(self.camera, values, window)
+            total = torch.zeros(frame.points, dtype=pupil.rest.real.dtype)
             for index, one in enumerate(wave):
-                field = frame.field((pupil.relief[index] * pupil.rest[index])[None], one)[0]
-                total += float(weight[index]) * frame.pixels(
-                    field.real.square() + field.imag.square(), one
-                )
-            return total / self._energy()
+                field = pupil.relief[index] * pupil.rest[index]
+                transform = Transform(frame, one, len(field), field.dtype)
+                seen = transform.field(field)
+                intensity = seen.real.square().addcmul_(seen.imag, seen.imag)
+                total.addcmul_(intensity, transform.weight, value=float(weight[index]))
+            return frame.pixels(total).flatten(0, 1) / self._energy()
 
     def slopes(
-        self, colour: int, values: Values, ray: Ray, window: Window, names: Sequence[str]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Energy as of `plane`, and its slopes with respect to some parameters.
+        self,
+        colour: int,
+        values: Values,
+        ray: Ray,
+        window: Window,
+        names: Sequence[str],
+    ) -> dict[str, Tensor]:
+        """Slopes of the energy as of `plane` with respect to some parameters.
 
         Parameters
         ----------
@@ -133,6 +118,11 @@ class PointLight:
             As for `plane`.
         names : sequence of str
             Of `WAVE_SLOPES`, `noll_` and a number, or `DISTANCE`.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Float64 (S, rows, columns) by name, S strips or 1.
         """
         if values["gap"] or self.camera.gap:
             raise ValueError("slopes: the waves of a camera with a gap are not taken apart")
@@ -141,28 +131,21 @@ class PointLight:
             relief = self.relief(colour, values, ray)
             wave, weight = self.waves(colour, values)
             pupil = make_pupil(self.camera, values, relief, wave, ray)
-            changes = self._changes(colour, values, ray, names, pupil)
-            frame = _Frame(self.camera, values, window, pupil.rest.shape[-1])
-            total = torch.zeros(window.side, window.side, dtype=torch.float64)
-            sums = {name: torch.zeros_like(total) for name in names}
             turns = wedge_rate(self.camera, wave, ray)
+            changes = self._changes(colour, values, ray, names, pupil)
+            phases = _phases(pupil, self.camera, names)
+            frame = Frame(self.camera, values, window)
+            sums = _SlopeSums(frame, self.camera, values, ray, names)
             for index, one in enumerate(wave):
-                share = float(weight[index])
-                change = _WaveChange(self.camera, values, ray, float(one), float(turns[index]))
-                field = frame.field((pupil.relief[index] * pupil.rest[index])[None], one)[0]
-                intensity = field.real.square() + field.imag.square()
-                bright = frame.pixels(intensity, one)
-                total += share * bright
-                elements = _elements(pupil, changes, index, self.camera, names)
-                for kind, moved in frame.fields(elements, one):
-                    slope = 2 * (field.real * moved.real + field.imag * moved.imag)
-                    for name, part in change.parts(kind, slope, frame):
-                        if name in sums:
-                            sums[name] += share * frame.pixels(part, one)
-                if "focus" in sums:
-                    sums["focus"] -= share * 2 / frame.distance * bright
+                field = pupil.relief[index] * pupil.rest[index]
+                sums.turn_to(field, one, float(weight[index]), float(turns[index]))
+                turned = 1j * field
+                for kind, phase in phases.items():
+                    sums.add(kind, turned * phase)
+                for kind, change in changes.items():
+                    sums.add(kind, change[index])
             energy = self._energy()
-            return total / energy, {name: value / energy for name, value in sums.items()}
+            return {name: slope / energy for name, slope in sums.slopes().items()}
 
     def _changes(
         self, colour: int, values: Values, ray: Ray, names: Sequence[str], pupil: Pupil
@@ -176,7 +159,7 @@ class PointLight:
             if name in names
         }
         if {"decentre_y", "decentre_x"} & set(names) and not self._featureless:
-            both = decentred(self.camera, values, wave, ray, pupil.rest.shape[-1])
+            both = decentred(self.camera, values, wave, ray, pupil.rest)
             out["decentre_y"], out["decentre_x"] = (pupil.relief * part for part in both)
         return out
 
@@ -195,19 +178,14 @@ class PointLight:
             while len(self._slopes) >= 6:  # two per colour
                 self._slopes.pop(next(iter(self._slopes)))
             wave, _ = self.waves(colour, values)
-            low, high = values[name] - step, values[name] + step
-            low = max(0.0, low) if name == "blur" else low
-            pair = [
-                relief_field(
-                    self.camera,
-                    {**values, name: value},
-                    wave,
-                    sine=ray.sine,
-                    margin=margin_of(self.camera, values),
-                )
-                for value in (high, low)
-            ]
-            self._slopes[key] = (pair[0] - pair[1]) / (high - low)
+            moved = relief_field(
+                self.camera,
+                {**values, name: values[name] + step},
+                wave,
+                sine=ray.sine,
+                margin=margin_of(self.camera, values),
+            )
+            self._slopes[key] = (moved - self.relief(colour, values, ray)) / step
         return self._slopes[key]
 
     def _key(self, colour: int, values: Values, ray: Ray) -> tuple[object, ...]:
@@ -220,120 +198,92 @@ class PointLight:
         return float(self.camera.aperture.square().sum()) * self.camera.mask.cell**2
 
 
-class _Frame:
-    """From waves in the pupil to points behind the pixels of a window, and to the pixels."""
+class _SlopeSums:
+    """Slopes on the points of one window, added up over the wavelengths of a colour."""
 
-    def __init__(self, camera: Camera, values: Values, window: Window, samples: int) -> None:
-        self.distance = camera.sensor_distance + values["focus"]
-        self.parts = camera.subsamples
-        self.window, self.cell, self.samples = window, camera.mask.cell, samples
-        self.pixelated = camera.mask.pixelated
-        self.count = window.side * self.parts + 2  # a point beyond each end, see `pixels`
-        self.pitch = window.pitch / self.parts
-        line = coordinates(self.count, self.pitch)
-        self.line = line
-        self.y, self.x = line + window.centre[0], line + window.centre[1]
+    def __init__(
+        self, frame: Frame, camera: Camera, values: Values, ray: Ray, names: Sequence[str]
+    ) -> None:
+        self.frame, self.values, self.ray, self.names = frame, values, ray, names
+        self.sums = {
+            name: torch.zeros(frame.points, dtype=camera.dtype.to_real())
+            for name in dict.fromkeys((*_SUMMED, *names))
+            if name not in ("focus", DISTANCE)
+        }
 
-    def field(self, waves: Tensor, wavelength: Tensor) -> Tensor:
-        """Fields (K, count, count) of waves (K, N, N)."""
-        return to_sensor(
-            waves[:, None],
-            spacing=self.cell,
-            wavelength=wavelength[None],
-            distance=self.distance,
-            points=(self.count, self.count),
-            pitch=self.pitch,
-            offset=self.window.centre,
-        )[:, 0]
+    def turn_to(self, wave: Tensor, wavelength: Tensor, weight: float, turns: float) -> None:
+        """Go on with the wave (N, N) of the next wavelength."""
+        self.wavelength, self.turns = wavelength, turns
+        self.transform = Transform(self.frame, wavelength, len(wave), wave.dtype)
+        field = self.transform.field(wave)
+        # twice the conjugate field, in parts, that the changes are multiplied by
+        share = 2 * weight * self.transform.weight
+        self.real, self.imag = share * field.real, share * field.imag
+        self._sum(field, {"energy": 0.5})
 
-    def fields(
-        self, waves: Iterator[tuple[str, Tensor]], wavelength: Tensor
-    ) -> Iterator[tuple[str, Tensor]]:
-        """Fields of named waves (N, N), as many at a time as memory likes."""
-        together = max(1, _BATCH // (self.count**2 * 16))
-        while some := list(itertools.islice(waves, together)):
-            fields = self.field(torch.stack([wave for _, wave in some]), wavelength)
-            yield from zip([name for name, _ in some], fields, strict=True)
+    def add(self, kind: str, element: Tensor) -> None:
+        """Add what a change (N, N) of the wave does."""
+        self._sum(self.transform.field(element), self._parts(kind))
 
-    def pixels(self, intensity: Tensor, wavelength: Tensor) -> Tensor:
-        """Integrate (count, count) over the pixels, float64 (side, side).
-
-        As the camera does: the midpoint rule with its first Euler-Maclaurin term, the slopes at
-        both sides of a pixel, and the sinc^2 of flat cells on the points.
-        """
-        if self.pixelated:
-            envelope = torch.sinc(self.cell / (wavelength * self.distance) * self.line).square()
-            envelope = envelope.to(intensity)
-            intensity = envelope[:, None] * intensity * envelope
-        return _sum_rows(_sum_rows(intensity, self.parts).mT, self.parts).mT.double() * (
-            self.pitch**2
-        )
-
-
-def _sum_rows(intensity: Tensor, parts: int) -> Tensor:
-    """Sum the points of each pixel along the rows' direction."""
-    inner = intensity[1:-1].reshape(-1, parts, intensity.shape[1])
-    before, after = intensity[:-2:parts], intensity[parts + 1 :: parts]
-    ends = before - inner[:, 0] - inner[:, -1] + after
-    return inner.sum(1) + ends / 24
-
-
-@dataclass(frozen=True)
-class _WaveChange:
-    """What one transform says about several parameters at one wavelength."""
-
-    camera: Camera
-    values: Values
-    ray: Ray
-    wavelength: float
-    turns: float
-
-    def parts(self, kind: str, slope: Tensor, frame: _Frame) -> Iterator[tuple[str, Tensor]]:
-        """Pairs of a parameter and its slope on the points."""
-        behind, wave = frame.distance, self.wavelength
+    def _parts(self, kind: str) -> dict[str, float]:
+        """Return the factors of a kind of change by what it is added to."""
+        per_length = 2 * math.pi / float(self.wavelength)
         if kind in ("y", "x"):
-            place = frame.y[:, None] if kind == "y" else frame.x[None, :]
-            shift = 2 * math.pi / (wave * behind) * slope
-            yield f"boresight_{kind}", shift
-            tilt = self.values[f"tilt_{kind}"]
-            yield f"tilt_{kind}", 2 * math.pi * self.turns / math.cos(tilt) ** 2 * slope
-            # the image of an oblique point lies further out on a sensor further back
-            oblique = self.ray.tangent[0 if kind == "y" else 1]
-            yield "focus", (place.to(slope) / behind + oblique) * shift
-        elif kind == "bend":
-            per_curvature = math.pi / wave * slope
-            yield "focus", -per_curvature / behind**2
-            yield DISTANCE, -per_curvature / self.ray.distance**2
-        elif kind.startswith("noll_"):
-            yield kind, 2 * math.pi / wave * slope
-        else:
-            yield kind, slope
+            return {
+                f"boresight_{kind}": per_length / self.frame.distance,
+                f"tilt_{kind}": 2
+                * math.pi
+                * self.turns
+                / math.cos(self.values[f"tilt_{kind}"]) ** 2,
+            }
+        if kind == "bend":
+            return {"bend": per_length / 2}
+        return {kind: per_length if kind.startswith("noll_") else 1.0}
+
+    def _sum(self, field: Tensor, factors: Mapping[str, float]) -> None:
+        for name, factor in factors.items():
+            if name in self.sums:
+                self.sums[name].addcmul_(self.real, field.real, value=factor)
+                self.sums[name].addcmul_(self.imag, field.imag, value=factor)
+
+    def slopes(self) -> dict[str, Tensor]:
+        """Slopes (S, rows, columns) on the pixels, by name."""
+        frame, behind = self.frame, self.frame.distance
+        on_pixels = {name: frame.pixels(total) for name, total in self.sums.items()}
+        on_pixels[DISTANCE] = -on_pixels["bend"] / self.ray.distance**2
+        # a longer way scales the image, bends the wave and spreads its energy; the image of an
+        # oblique point lies further out on a sensor further back
+        down, across = (
+            (line + middle) / behind + tangent
+            for line, middle, tangent in zip(
+                (frame.rows[:, :, None], frame.columns),
+                frame.window.centre,
+                self.ray.tangent,
+                strict=True,
+            )
+        )
+        on_pixels["focus"] = (
+            down * on_pixels["boresight_y"]
+            + across * on_pixels["boresight_x"]
+            - on_pixels["bend"] / behind**2
+            - 2 / behind * on_pixels["energy"]
+        )
+        return {name: on_pixels[name] for name in self.names}
 
 
-def _elements(
-    pupil: Pupil, changes: dict[str, Tensor], index: int, camera: Camera, names: Sequence[str]
-) -> Iterator[tuple[str, Tensor]]:
-    """Waves (N, N) whose transforms give the slopes, by kind."""
-    wave = pupil.relief[index] * pupil.rest[index]
-    turned = 1j * wave
-    real = turned.real.dtype
-    shifts = {f"{kind}_{axis}" for kind in ("boresight", "tilt") for axis in "yx"} | {"focus"}
-    if shifts & set(names):
-        # the wedge lies on the mask, whose middle the shifts may count from as well: the
-        # difference is a phase common to all cells
-        yield "y", turned * pupil.down.to(real)
-        yield "x", turned * pupil.across.to(real)
-    if "focus" in names or DISTANCE in names:
-        yield "bend", turned * (pupil.y**2 + pupil.x**2).to(real)
+def _phases(pupil: Pupil, camera: Camera, names: Sequence[str]) -> dict[str, Tensor]:
+    """Return the shapes (N, N) of the phases whose changes give the slopes, by kind."""
+    real = pupil.rest.real.dtype
     radius = camera.aperture_diameter / 2
+    # the wedge lies on the mask, whose middle the shifts may count from as well: the difference
+    # is a phase common to all cells
+    out = {"y": pupil.down, "x": pupil.across, "bend": pupil.y**2 + pupil.x**2}
     for name in names:
         if name.startswith("noll_"):
-            mode = int(name[5:])
-            one = torch.zeros(mode, dtype=torch.float64)
+            one = torch.zeros(int(name[5:]), dtype=torch.float64)
             one[-1] = 1
-            yield name, turned * zernike_at(one, pupil.y / radius, pupil.x / radius).to(real)
-        elif name in changes:
-            yield name, changes[name][index]
+            out[name] = zernike_at(one, pupil.y / radius, pupil.x / radius)
+    return {kind: phase.to(real) for kind, phase in out.items()}
 
 
 def shifted_nodes(

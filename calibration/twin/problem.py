@@ -1,6 +1,6 @@
 """A PSF stack as a problem of least squares: residuals and slopes of its valid pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -22,11 +22,15 @@ class StackProblem(Problem):
     slack : float
         Error of the model, relative to the brightest pixel of a depth, that is added to the
         variance while the model is far off or parts of the light are left out.
+    watch : callable
+        Called after every depth that was computed.
     """
 
-    def __init__(self, model: RateModel, *, slack: float = 0.0) -> None:
+    def __init__(
+        self, model: RateModel, *, slack: float = 0.0, watch: Callable[[], object] = lambda: None
+    ) -> None:
         super().__init__(free(model.parameters), robust=slack == 0)
-        self.model = model
+        self.model, self._watch = model, watch
         stack = model.stack
         self._measured: list[tuple[Tensor, Tensor, Tensor]] = []
         for depth, view in enumerate(model.views):
@@ -45,10 +49,11 @@ class StackProblem(Problem):
             )
 
     def residual(self, values: Mapping[str, float]) -> list[Tensor]:
-        return [
-            (rate - self.model.predict(values, depth)[valid]) * weight
-            for depth, (valid, rate, weight) in enumerate(self._measured)
-        ]
+        residual = []
+        for depth, (valid, rate, weight) in enumerate(self._measured):
+            residual.append((rate - self.model.predict(values, depth)[valid]) * weight)
+            self._watch()
+        return residual
 
     def linearise(self, values: Mapping[str, float]) -> Linear:
         scale = torch.tensor([p.scatter for p in self.free], dtype=torch.float64)
@@ -57,6 +62,7 @@ class StackProblem(Problem):
             expected, change = self.model.linearise(values, depth)
             residual.append((rate - expected[valid]) * weight)
             slopes.append((change[:, valid] * weight * scale[:, None]).float())
+            self._watch()
         return Linear(residual, slopes)
 
     def valid(self, depth: int) -> Tensor:

@@ -266,22 +266,12 @@ def wedge_rate(camera: Camera, wave: Tensor, ray: Ray) -> Tensor:
 
 
 def decentred(
-    camera: Camera, values: Values, wave: Tensor, ray: Ray, samples: int
+    camera: Camera, values: Values, wave: Tensor, ray: Ray, rest: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Slopes (W, N, N) of `Pupil.rest` with respect to the decentre along y and x [1/m]."""
     step = _STEP * camera.mask.cell
     out = []
     for dy, dx in ((step, 0.0), (0.0, step)):
-        pair = [
-            _rest(
-                camera,
-                values,
-                wave,
-                ray,
-                (values["decentre_y"] + s * dy, values["decentre_x"] + s * dx),
-                samples,
-            )
-            for s in (1, -1)
-        ]
-        out.append((pair[0] - pair[1]) / (2 * step))
+        shift = values["decentre_y"] + dy, values["decentre_x"] + dx
+        out.append((_rest(camera, values, wave, ray, shift, rest.shape[-1]) - rest) / step)
     return out[0], out[1]

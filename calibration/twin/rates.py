@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.stack import PsfStack
-from calibration.twin.light import DISTANCE, WAVE_SLOPES, PointLight, Window
+from calibration.twin.frame import Window
+from calibration.twin.light import DISTANCE, WAVE_SLOPES, PointLight
 from calibration.twin.parameters import Parameters, free, rail_distance
 from calibration.twin.pupil import Ray
-from hardware.frames import shifted_cfa
 from optics.camera import Camera
 from optics.imaging import StrayLight
 
@@ -29,6 +29,8 @@ SKIRT_RADIUS = 6.0
 
 _EDGE = 2  # pixels inside the border of a window that are not compared: what is cut there may be
 # a pixel off
+_STRIPS, _USED, _MARGIN = 6, 4, 2  # strips, rows of each that are compared, and rows beside them
+_GOLDEN = 0.618
 _OPTICAL = ("gap", "wavelength_shift", "bandwidth")  # their slopes are differences
 _STEP = 0.05  # of what is known beforehand, for those
 
@@ -39,20 +41,28 @@ class View:
 
     Attributes
     ----------
-    rows, columns : slice
-        Its pixels in the region.
-    window_rows, window_columns : slice
-        The same pixels in the window.
+    rows : ndarray
+        Its rows in the region.
+    columns : slice
+        Its columns in the region.
+    window_rows, window_columns
+        The same in the window.
+    strips : tuple of int
+        First rows in the window of the strips that slopes are computed on; none for all of it.
+    strip_rows : ndarray
+        The rows once more, in the rows of all strips.
     anchor : tuple of int
         Row and column of the window's middle pixel in the frame.
     colours : ndarray
         Plane of the PSF that every pixel sees.
     """
 
-    rows: slice
+    rows: NDArray[np.intp]
     columns: slice
-    window_rows: slice
+    window_rows: NDArray[np.intp]
     window_columns: slice
+    strips: tuple[int, ...]
+    strip_rows: NDArray[np.intp]
     anchor: tuple[int, int]
     colours: NDArray[np.intp]
 
@@ -82,6 +92,9 @@ class RateModel:
         Side of the window around the image [raw pixels], odd; light beyond it counts only as veil.
     near : mapping
         Values at which the window is put; it stays there whatever values are asked for.
+    sparse : bool
+        Whether only strips of rows are compared, other ones at every depth. All of the window
+        counts as light, but slopes cost a tenth; a small window is compared as a whole.
     """
 
     def __init__(
@@ -94,6 +107,7 @@ class RateModel:
         power: float,
         window: int,
         near: Mapping[str, float],
+        sparse: bool = False,
     ) -> None:
         if not stack.cfa:
             raise ValueError("the stack has no colours; a twin needs the mosaic of the design")
@@ -105,6 +119,7 @@ class RateModel:
                 f"{pitch:g} m: they are not the same sensor, or one of them is binned"
             )
         self.stack, self.parameters = stack, parameters
+        self._sparse = sparse and window > 2 * _STRIPS * (_USED + 2 * _MARGIN)
         self.direction, self.power, self.window = direction, power, window
         self.pivot = float((stack.readings.min() + stack.readings.max()) / 2)
         self.free = tuple(p.name for p in free(parameters))
@@ -135,8 +150,8 @@ class RateModel:
 
     def colour_plane(self, colour: int, values: Mapping[str, float], depth: int) -> Tensor:
         """Energy fractions (window, window) of one colour on all pixels, without stray light."""
-        ray, window = self.ray(values, depth), self._window(values, depth)
-        return self.light.plane(colour, values, ray, window)
+        window = replace(self._window(values, depth), strips=())
+        return self.light.plane(colour, values, self.ray(values, depth), window)
 
     def predict(self, values: Mapping[str, float], depth: int) -> Tensor:
         """Rates (h, w) of the pixels of `views[depth]` [e-/s]."""
@@ -149,7 +164,8 @@ class RateModel:
         The part of the skirt, a hundredth of the light and smooth, is left out of those slopes
         that come from the waves.
         """
-        energies, slopes = self._energy_slopes(values, depth)
+        energies = self._energies(values, depth)
+        slopes = self._energy_slopes(values, depth)
         rate, shown = self._shown(values, depth, energies, slopes)
         return rate, torch.stack([shown[name] for name in self.free])
 
@@ -164,7 +180,8 @@ class RateModel:
             (anchor[k] - middle[k]) * pitch - z * tangent[k] - values[f"boresight_{axis}"]
             for k, axis in enumerate("yx")
         )
-        return Window(self.window, pitch, (y, x))
+        strips = self.views[depth].strips
+        return Window((self.window, self.window), pitch, (y, x), strips, _USED + 2 * _MARGIN)
 
     def _behind(self, values: Mapping[str, float]) -> float:
         return self.camera.sensor_distance + values["focus"]
@@ -172,22 +189,19 @@ class RateModel:
     def _energies(self, values: Mapping[str, float], depth: int) -> Tensor:
         return torch.stack([self.colour_plane(c, values, depth) for c in range(3)])
 
-    def _energy_slopes(
-        self, values: Mapping[str, float], depth: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Energies (3, side, side) and their slopes by what waves, places or distances change."""
+    def _energy_slopes(self, values: Mapping[str, float], depth: int) -> dict[str, Tensor]:
+        """Slopes (3, S, rows, side) on the strips by what waves, places or distances change."""
         optical = [n for n in self.free if n in WAVE_SLOPES or n.startswith("noll_")]
         by_difference = [n for n in _OPTICAL if n in self.free]
         gap = self.camera.gap or values["gap"] or "gap" in self.free
+        slopes: dict[str, Tensor] = {}
         if gap:
-            energies, slopes = self._energies(values, depth), {}
             by_difference = optical + by_difference
         else:
             names = [*dict.fromkeys([*optical, "boresight_y", "boresight_x", DISTANCE])]
             ray, window = self.ray(values, depth), self._window(values, depth)
             each = [self.light.slopes(c, values, ray, window, names) for c in range(3)]
-            energies = torch.stack([energy for energy, _ in each])
-            slopes = {name: torch.stack([one[name] for _, one in each]) for name in names}
+            slopes = {name: torch.stack([one[name] for one in each]) for name in names}
             for axis, tangent in zip("yx", ray.tangent, strict=True):
                 # a source beside the axis moves its image when it comes nearer
                 shift = self._behind(values) * tangent / ray.distance
@@ -198,7 +212,7 @@ class RateModel:
             for name in ("boresight_y", "boresight_x", "stage_offset"):
                 slopes.setdefault(name, self._difference(values, depth, name))
             slopes[DISTANCE] = slopes.pop("stage_offset")
-        return energies, slopes
+        return slopes
 
     def _difference(self, values: Mapping[str, float], depth: int, name: str) -> Tensor:
         step = _STEP * (self.scatter[name] or 1e-3)
@@ -207,7 +221,10 @@ class RateModel:
         if name == "gap":
             ends = ends[0], max(-self.camera.gap, ends[1])
         high, lower = (self._energies({**values, name: v}, depth) for v in ends)
-        return (high - lower) / (ends[0] - ends[1])
+        change = (high - lower) / (ends[0] - ends[1])
+        height = _USED + 2 * _MARGIN
+        strips = [change[:, first : first + height] for first in self.views[depth].strips]
+        return torch.stack(strips or [change], 1)
 
     # from the light to the mosaic
 
@@ -227,10 +244,13 @@ class RateModel:
         return size / self.stack.pixel_pitch
 
     def _mosaic(self, planes: Tensor, depth: int) -> Tensor:
+        return self._seen(planes, self.views[depth].window_rows, depth)
+
+    def _seen(self, planes: Tensor, rows: NDArray[np.intp], depth: int) -> Tensor:
+        """Return some rows of planes (3, ..., side) as their pixels see them."""
         view = self.views[depth]
-        part = planes[..., view.window_rows, view.window_columns]
-        colours = torch.from_numpy(view.colours).expand(*part.shape[:-3], 1, *part.shape[-2:])
-        return part.gather(-3, colours).squeeze(-3)
+        part = planes[:, torch.from_numpy(rows), view.window_columns]
+        return part.gather(0, torch.from_numpy(view.colours)[None])[0]
 
     def _shown(
         self, values: Mapping[str, float], depth: int, energies: Tensor, slopes: dict[str, Tensor]
@@ -244,13 +264,17 @@ class RateModel:
             soft = soften(planes, width=width, diffusion=diffusion)
             return bright * self._mosaic(soft * _balance(values), depth)
 
+        def show_strips(strips: Tensor) -> Tensor:
+            soft = soften(strips, width=width, diffusion=diffusion).flatten(1, 2)
+            return bright * self._seen(soft * kept, self.views[depth].strip_rows, depth)
+
         def softer(wider: float, more: float) -> Tensor:
             pair = [soften(energies, width=width + s * wider, diffusion=diffusion + s * more)
                     for s in (1, -1)]  # fmt: skip
             return bright * self._mosaic((pair[0] - pair[1]) / 2 * kept, depth)
 
         signal = bright * self._planes(values, depth, energies)
-        out = {name: show((1 - values["veil"] - values["skirt"]) * s) for name, s in slopes.items()}
+        out = {name: show_strips(slope) for name, slope in slopes.items()}
         wider = softer(1e-2, 0.0) / 1e-2 if width > 0.02 else torch.zeros_like(signal)
         # the law of squares, the defocus and the size of the source's image
         nearer = out[DISTANCE] - 2 / distance * signal - width / distance * wider
@@ -296,11 +320,28 @@ class RateModel:
             anchor.append(middle)
             slices.append((slice(low, high), slice(low - first, high - first)))
         (rows, window_rows), (columns, window_columns) = slices
-        cfa = shifted_cfa(stack.cfa, rows.start, columns.start)
-        colours = colour_planes(cfa, (rows.stop - rows.start, columns.stop - columns.start))
+        strips, strip_rows, kept = self._rows(window_rows, depth)
+        own = np.arange(rows.start, rows.stop)[kept - window_rows.start]
+        colours = colour_planes(stack.cfa, stack.shape)[own, columns]
         return View(
-            rows, columns, window_rows, window_columns, (anchor[0], anchor[1]), colours
+            own, columns, kept, window_columns, strips, strip_rows, (anchor[0], anchor[1]), colours
         )  # fmt: skip
+
+    def _rows(
+        self, among: slice, depth: int
+    ) -> tuple[tuple[int, ...], NDArray[np.intp], NDArray[np.intp]]:
+        """First rows of the strips, rows that are compared in them, and the same in the window."""
+        every = np.arange(among.start, among.stop)
+        if not self._sparse:
+            return (), every, every
+        height = _USED + 2 * _MARGIN
+        # spread evenly, at every depth elsewhere
+        place = (np.arange(_STRIPS) + (0.5 + depth * _GOLDEN) % 1) / _STRIPS
+        first = (place * (self.window - height)).astype(np.intp)
+        rows = (first[:, None] + np.arange(height)).flatten()
+        inner = np.tile(np.arange(height), _STRIPS)
+        use = (inner >= _MARGIN) & (inner < height - _MARGIN) & np.isin(rows, every)
+        return tuple(first.tolist()), np.flatnonzero(use), rows[use]
 
 
 def colour_planes(cfa: str, shape: Sequence[int]) -> NDArray[np.intp]:

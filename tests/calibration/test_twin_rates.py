@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from calibration.bench import draw_truth, true_camera
-from calibration.twin.light import PointLight, Window
+from calibration.twin.frame import Window
+from calibration.twin.light import PointLight
 from calibration.twin.parameters import camera_parameters, expected_values, known, rail_distance
 from calibration.twin.pupil import Ray
 from calibration.twin.rates import RateModel, raw_camera
@@ -60,7 +61,7 @@ def test_energy_is_that_of_the_camera_with_the_same_errors(tangent):
     light = PointLight(raw_camera(design), design.nodes)
     values = values_of(**true_values(truth, design))
     for colour in range(3):
-        plane = light.plane(colour, values, Ray(0.3, tangent), Window(63, PITCH, (0.0, 0.0)))
+        plane = light.plane(colour, values, Ray(0.3, tangent), Window((63, 63), PITCH, (0.0, 0.0)))
         # at the ends of its map the bench's mask has no neighbour that could blur into it
         torch.testing.assert_close(plane, psf[colour], rtol=0, atol=2e-4 * float(psf.max()))
 
@@ -69,13 +70,15 @@ def test_energy_behind_a_gap_is_that_of_the_camera():
     camera = raw_camera(small_design()).replace(gap=1e-3)
     psf = camera.psf([0.3], fields=[(0.02, -0.05)])[0, 0].detach()
     light = PointLight(camera, camera.nodes)
-    plane = light.plane(1, values_of(), Ray(0.3, (0.02, -0.05)), Window(63, PITCH, (0.0, 0.0)))
+    plane = light.plane(
+        1, values_of(), Ray(0.3, (0.02, -0.05)), Window((63, 63), PITCH, (0.0, 0.0))
+    )
     torch.testing.assert_close(plane, psf[1], rtol=0, atol=1e-9 * float(psf.max()))
 
 
 def test_a_decentre_between_cells_lies_between_those_of_whole_cells():
     light = PointLight(raw_camera(small_design()), 3)
-    window = Window(63, PITCH, (0.0, 0.0))
+    window = Window((63, 63), PITCH, (0.0, 0.0))
     cell = 15.625e-6
 
     def at(shift):

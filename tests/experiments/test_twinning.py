@@ -24,6 +24,9 @@ from tests.calibration.bench_stacks import (
 
 READINGS = (0.2, 0.3)
 EXACT = BenchErrors(**dict.fromkeys(vars(BenchErrors()), 0.0))
+#: On a frame of even sides an image in the middle would lie between two pixels, and which of them
+#: holds the middle of the window would be up to the noise.
+ASIDE = replace(EXACT, boresight=0.5e-6)
 
 
 def stack_of(*, errors=EXACT, seed=4):
@@ -39,7 +42,7 @@ def design():
 
 @pytest.fixture(scope="module")
 def stack():
-    return stack_of()[0]
+    return stack_of(errors=ASIDE)[0]
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +52,9 @@ def laid(design, stack):
 
 def test_a_camera_without_errors_shows_what_its_design_shows(laid, stack):
     assert laid.correlation > 0.9999
-    # what is left, 5.5 here, is in faint pixels; a hundredth of a pixel shows at this exposure
-    assert laid.chi_square < 10
-    assert laid.ambient == pytest.approx(SOURCE.ambient, abs=5)
+    # a hundredth of a pixel beside its place it would be 2.6; what a registration misses is less
+    assert laid.chi_square < 1.5
+    assert laid.ambient == pytest.approx(SOURCE.ambient, abs=1)
     seen = stack.valid & np.isfinite(laid.expected)
     bright = seen & (laid.expected > 0.1 * np.nanmax(laid.expected))
     ratio = (stack.rate - laid.ambient)[bright] / laid.expected[bright]
@@ -65,8 +68,8 @@ def test_the_image_is_found_where_the_camera_looks_aside(design):
     for k, axis in enumerate("yx"):
         assert abs(truth.boresight[k]) > PITCH / 4
         off = (found.values[f"boresight_{axis}"] - truth.boresight[k]) / PITCH
-        assert off == pytest.approx(0, abs=0.03)
-    assert found.correlation > 0.999
+        assert off == pytest.approx(0, abs=0.01)
+    assert found.correlation > 0.9999
 
 
 def test_another_mask_is_told_by_its_correlation(stack):
