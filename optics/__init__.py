@@ -6,6 +6,7 @@ propagation.py  pupil -> sensor        masks/          height maps
 lenses/         thin, aberrated        sensor/         electrons, noise, DN
 camera.py       PSF on sensor pixels   imaging/        scene x PSF
 fabrication/    what the making does to a mask
+reconstruction.py  scenes from measurements, the PSF known
 quality/        Strehl, MTF, registration, spread, what an inversion recovers
 
 Conventions: arrays (..., H, W), y down the rows; colours R, G, B; sample centres at
