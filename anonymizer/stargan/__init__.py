@@ -4,8 +4,8 @@
 - `doors`: what of a measurement reaches the generator; `masks`: what the landmarks make of it
 - `generator`, `mapping`, `style_encoder`, `discriminator`: the networks; `widths`, `blocks`
 - `references`: mixtures of references, and references that are refused
-- `losses`, `terms`, `recipe`: what training minimises
-- `published`: the authors' weight files
+- `losses`, `terms`, `terms_veilens`, `terms_lopez`, `recipe`: what training minimises
+- `flow`, `perceptual`: frozen networks of others that terms ask; `published`: the authors' weight files
 """
 
 from anonymizer.stargan.anonymizer import Anonymizer
