@@ -59,10 +59,10 @@ def blurred_cells(height: Tensor, rate: Tensor, *, sigma: Tensor, cell: float) -
         return _point_by_point(height, rate, share)
     field = cis_turns(rate[:, None, None] * height)
     for dim in (0, 1):
-        edges = torch.zeros_like(field)
-        for step in (1, -1):
-            neighbour = moved(height, step, dim)
-            edges = edges + edge_share(rate[:, None, None] * (neighbour - height))
+        # a wall seen from its other side is the conjugate; the outermost cells have one wall only
+        wall = edge_share(rate[:, None, None] * height.diff(dim=dim))
+        none = torch.zeros_like(field.narrow(1 + dim, 0, 1))
+        edges = torch.cat([wall, none], 1 + dim) + torch.cat([none, wall.conj()], 1 + dim)
         field = field * (1 + share * edges)
     return field
 
