@@ -12,7 +12,7 @@ C. J. Clopper, E. S. Pearson, Biometrika 26, 404 (1934).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,17 @@ class Estimate:
     value: float
     low: float
     high: float
+
+
+def flat_estimates(
+    auc: Estimate, eer: Estimate, tar: Mapping[float, Estimate], **others: Estimate
+) -> dict[str, float]:
+    """Return estimates under flat names, the ends of intervals as "auc_lo" and "auc_hi"."""
+    named = {**others, "auc": auc, "eer": eer} | {f"tar_{rate:g}": e for rate, e in tar.items()}
+    numbers: dict[str, float] = {}
+    for name, e in named.items():
+        numbers |= {name: e.value, f"{name}_lo": e.low, f"{name}_hi": e.high}
+    return numbers
 
 
 @dataclass(frozen=True)

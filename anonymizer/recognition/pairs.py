@@ -22,6 +22,7 @@ from anonymizer.recognition.curves import (
     Estimate,
     Floats,
     exact_numbers,
+    flat_estimates,
     operating_points,
     roc,
     separation,
@@ -70,11 +71,7 @@ class PairVerification:
 
     def flat(self) -> dict[str, float]:
         """Return the numbers under flat names: "accuracy", "accuracy_lo", "tar_0.01", ..."""
-        estimates = {"accuracy": self.accuracy, "auc": self.auc, "eer": self.eer}
-        estimates |= {f"tar_{rate:g}": estimate for rate, estimate in self.tar.items()}
-        numbers: dict[str, float] = {}
-        for name, e in estimates.items():
-            numbers |= {name: e.value, f"{name}_lo": e.low, f"{name}_hi": e.high}
+        numbers = flat_estimates(self.auc, self.eer, self.tar, accuracy=self.accuracy)
         numbers |= {"accuracy_se": self.standard_error, "d_prime": self.separation}
         counts = {"people": self.n_people, "genuine": self.n_genuine, "impostor": self.n_impostor}
         return numbers | {f"n_{name}": count for name, count in counts.items()}
@@ -128,7 +125,8 @@ def verify_pairs(
     low, high = exact, exact
     if resamples > 0:
         drawn = _resampled(s, match, right, who, rates, resamples, seed)
-        low, high = np.nanquantile(drawn, (0.025, 0.975), axis=0)
+        if len(drawn):
+            low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
     accuracy, area, eer, *tar = (
         Estimate(*(float(x) for x in row)) for row in zip(exact, low, high, strict=True)
     )
@@ -189,7 +187,7 @@ def _resampled(
         drawn = np.bincount(source.integers(count, size=count), minlength=count)
         weight = drawn[people[:, 0]] * np.where(same, 1, drawn[people[:, 1]])
         g, i = (np.add.reduceat(weight * kind, first) for kind in (same, ~same))
-        if g.sum() == 0 or i.sum() == 0:
+        if g.sum() == 0 or i.sum() == 0:  # nobody with a matched pair was drawn: says nothing
             continue
         tar, far = (np.append(x[::-1].cumsum()[::-1], 0) / x.sum() for x in (g, i))
         area = (g * (i.cumsum() - i / 2)).sum() / (g.sum() * i.sum())

@@ -21,6 +21,7 @@ from anonymizer.recognition.curves import (
     Estimate,
     Floats,
     exact_numbers,
+    flat_estimates,
     operating_points,
     supported_rates,
 )
@@ -62,11 +63,7 @@ class Verification:
 
     def flat(self) -> dict[str, float]:
         """Return the numbers under flat names: "auc", "auc_lo", "auc_hi", "tar_0.01", ..."""
-        estimates = {"auc": self.auc, "eer": self.eer}
-        estimates |= {f"tar_{rate:g}": estimate for rate, estimate in self.tar.items()}
-        numbers: dict[str, float] = {}
-        for name, e in estimates.items():
-            numbers |= {name: e.value, f"{name}_lo": e.low, f"{name}_hi": e.high}
+        numbers = flat_estimates(self.auc, self.eer, self.tar)
         numbers |= {"rank1": self.rank1, "rank1_chance": self.rank1_chance}
         counts = {"people": self.n_people, "genuine": self.n_genuine, "impostor": self.n_impostor}
         return numbers | {f"n_{name}": count for name, count in counts.items()}

@@ -38,9 +38,8 @@ class RecognitionServer:
     Raises
     ------
     ValueError
-        If the address is not loopback and there is no certificate, or the files are unusable.
-    OSError
-        If the address or port cannot be listened on.
+        If the address is not loopback and there is no certificate, if the files are unusable,
+        or if the address or port cannot be listened on.
     """
 
     def __init__(
@@ -76,9 +75,13 @@ class RecognitionServer:
         if certificate is not None and key is not None:
             config.load()
             config.ssl = _context(certificate, key)
-        self._socket = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((host, port), family=family)
+        except OSError as error:
+            raise ValueError(
+                f"host = {host}, port = {port}: cannot be listened on ({error}); take another port"
+            ) from error
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="recognition"
