@@ -4,15 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from anonymizer.recognition import Estimate, PairVerification
 from experiments.data.pairs.base import FacePairs
-from experiments.report.drawing import Drawing, camera_colour, house_style, new_figure
+from experiments.report.drawing import Drawing, house_style, new_figure
 from experiments.report.sheet import Section, Sheet, Table
 
 _GENUINE, _IMPOSTOR = "#0072b2", "#d55e00"
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#5b5b5b", "#a6761d", "#56b4e9", "#7570b3")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 
 
@@ -41,7 +41,8 @@ def verification_sheet(
     lead = [
         f"{one.n_genuine} matched and {one.n_impostor} mismatched pairs of {len(faces.names)} "
         f"pictures in {len(one.folds)} folds; the threshold of each fold is the best of the "
-        f"others (LFW View 2, unrestricted, labelled outside data). Score: cosine of embeddings"
+        f"others (the rule of LFW's View 2; the recognisers were trained on labelled pictures from "
+        f"elsewhere). Score: cosine of embeddings"
         f"{', each summed with that of the mirror image' if fused else ''}.",
         f"Intervals are 95 %, over {one.n_people} people drawn with replacement."
         if faces.named
@@ -67,7 +68,7 @@ def _numbers(found: Mapping[str, PairVerification]) -> Table:
             name,
             _percent(one.accuracy),
             f"{one.standard_error:.2%}",
-            f"{one.auc.value:.5f} [{one.auc.low:.5f}, {one.auc.high:.5f}]",
+            f"{one.auc.value:.4f} [{one.auc.low:.4f}, {one.auc.high:.4f}]",
             _percent(one.eer),
             *(_percent(one.tar[rate]) if rate in one.tar else "" for rate in rates),
         ]
@@ -83,11 +84,14 @@ def _numbers(found: Mapping[str, PairVerification]) -> Table:
 def _folds(found: Mapping[str, PairVerification]) -> Table:
     count = max(len(one.folds) for one in found.values())
     rows = [
-        [name, *(f"{a:.2%} at {t:.3f}" for a, t in zip(one.folds, one.thresholds, strict=True))]
-        for name, one in found.items()
+        [
+            str(fold + 1),
+            *(f"{one.folds[fold]:.2%} at {one.thresholds[fold]:.3f}" for one in found.values()),
+        ]
+        for fold in range(count)
     ]
     note = "Accuracy of each fold, and the threshold that the others gave it."
-    return Table(["recogniser", *map(str, range(1, count + 1))], rows, note)
+    return Table(["fold", *found], rows, note)
 
 
 def _percent(estimate: Estimate) -> str:
@@ -95,18 +99,17 @@ def _percent(estimate: Estimate) -> str:
 
 
 def _curves(found: Mapping[str, PairVerification]) -> Drawing:
-    names = list(found)
-
     def draw(width: float, height: float) -> Figure:
         figure = new_figure(width, height)
         axes = figure.add_subplot()
         fewest = min(one.n_impostor for one in found.values())
         for i, (name, one) in enumerate(found.items()):
-            # a step at each false accept; below half of one there is nothing to draw
+            # between two thresholds the upper one is used; less than half of one false accept
+            # has no place on a logarithmic axis
             far = np.maximum(one.curve.far, 0.5 / one.n_impostor)
             axes.step(
-                far, 1 - one.curve.tar, where="post", label=name,
-                color=camera_colour(name, names), linestyle=_DASHES[i % len(_DASHES)],
+                far, 1 - one.curve.tar, where="pre", label=name,
+                color=_COLOURS[i % len(_COLOURS)], linestyle=_DASHES[i % len(_DASHES)],
             )  # fmt: skip
         lowest = min(1 / one.n_genuine for one in found.values())
         axes.axvspan(0.5 / fewest, min(30 / fewest, 1.0), color="#eef1f4", zorder=0)
@@ -114,8 +117,8 @@ def _curves(found: Mapping[str, PairVerification]) -> Drawing:
             xscale="log", yscale="log", xlim=(0.5 / fewest, 1), ylim=(lowest / 2, 1),
             xlabel="false accepts", ylabel="false rejects",
         )  # fmt: skip
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda rate, _: f"{100 * rate:g} %")
         axes.plot([1e-6, 1], [1e-6, 1], color="#9aa3ae", linewidth=0.8, linestyle=":")
         figure.legend(loc="outside lower center", ncols=3 if width > 5 else 2)
         return figure
