@@ -45,6 +45,12 @@ class ListedPairs(PairLayout):
         names, picture = numbered([r[k] for r in rows for k in "ab"])
         _, person = numbered([index[r[k]]["identity"] for r in rows for k in "ab"])
         places = [index[name]["aligned112"].rpartition(":") for name in names]
+        for archive, _, _ in places:
+            if not archive or Path(archive).is_absolute() or ".." in Path(archive).parts:
+                raise DataError(
+                    f"{self.root / self.index}: aligned112 names {archive!r}, expected "
+                    f"archive.zip:member below {self.root}"
+                )
         archives = MemberReader()
 
         def encoded(row: int) -> bytes:

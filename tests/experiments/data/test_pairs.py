@@ -82,6 +82,8 @@ def test_picture_that_is_no_aligned_crop_is_refused(tmp_path):
         ("pairs.csv", "1,1,", "1,yes,", "same = 'yes'"),
         ("pairs.csv", "2,1,", "two,1,", "fold = 'two'"),
         ("index.csv", "aligned112", "somewhere", "has no aligned112"),
+        ("index.csv", "crops.zip:P3", "../crops.zip:P3", "names '../crops.zip'"),
+        ("index.csv", "crops.zip:P3", "P3", "names ''"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(tmp_path, file, old, new, text):
