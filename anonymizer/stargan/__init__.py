@@ -5,7 +5,8 @@
 - `generator`, `mapping`, `style_encoder`, `discriminator`: the networks; `widths`, `blocks`
 - `references`: mixtures of references, and references that are refused
 - `losses`, `terms`, `terms_veilens`, `terms_lopez`, `recipe`: what training minimises
-- `flow`, `perceptual`: frozen networks of others that terms ask; `published`: the authors' weight files
+- `flow`, `perceptual`: frozen networks of others that terms ask
+- `published`: the authors' weight files
 """
 
 from anonymizer.stargan.anonymizer import Anonymizer
