@@ -125,6 +125,21 @@ class WholePicture:
         return [Square(torch.tensor([[side, 0, shift[0]], [0, side, shift[1]]]).double())]
 
 
+@dataclass(frozen=True)
+class FixedFaces:
+    """Faces whose places are known: the same in every picture.
+
+    Attributes
+    ----------
+    squares : tuple of Square
+    """
+
+    squares: tuple[Square, ...]
+
+    def __call__(self, pixels: Pixels) -> list[Square]:
+        return list(self.squares)
+
+
 def cut_squares(pixels: Pixels, squares: Sequence[Square], size: int) -> Tensor:
     """Return the faces (B, 3, size, size) of a picture, upright, in linear light.
 
@@ -239,7 +254,7 @@ class _Change(Protocol):
 
 def to_light(pixels: Pixels) -> Tensor:
     """Return sRGB pixels (..., H, W, 3) as linear light (..., 3, H, W)."""
-    values = torch.from_numpy(np.ascontiguousarray(pixels)).movedim(-1, -3)
+    values = torch.from_numpy(np.array(pixels, order="C")).movedim(-1, -3)
     return decode_srgb(values.float() / 255)
 
 

@@ -61,7 +61,7 @@ def main(settings: Settings, run: Path) -> None:
     if settings["evaluate"] or settings["what"] == "evaluate":
         from experiments.protection_evaluation import evaluate
 
-        evaluate(settings, method, run)
+        evaluate(settings, method, frame_of(settings, method), run)
         return
     secret = read_secret(_path(settings["key_file"]), new=True)
     if not settings["accept_weak"]:

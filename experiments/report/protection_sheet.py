@@ -1,0 +1,100 @@
+"""The page of an evaluated protection: faces side by side, and its numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from experiments.report.drawing import (
+    INK,
+    QUIET,
+    Drawing,
+    bare,
+    house_style,
+    new_figure,
+    to_display,
+)
+from experiments.report.sheet import Section, Sheet, Table
+
+_NUMBERS = {
+    "protected_psnr": "protected against obfuscated, PSNR [dB]",
+    "protected_ssim": "protected against obfuscated, SSIM",
+    "recovered_psnr": "recovered with the right key, PSNR [dB]",
+    "recovered_psnr_png8": "the same through an 8-bit file, PSNR [dB]",
+    "wrong_key_acceptance": "accepted as the same person with wrong keys",
+    "verification_auc": "verification of protected faces, AUC",
+    "verification_eer": "verification of protected faces, EER",
+    "key_bits": "key [bits]",
+    "key_search_seconds": "expected search for the key on this machine [s]",
+    "bytes_sent": "bytes that leave the machine for one picture",
+    "ms_per_image": "time to protect one face [ms]",
+}
+_TILE = 1.3  # side of a face [in]
+
+
+def protection_sheet(
+    method: str, vault: str, numbers: Mapping[str, Any], columns: Mapping[str, Tensor]
+) -> Sheet:
+    """Lay out the page.
+
+    Parameters
+    ----------
+    method, vault : str
+        What protected, and how the originals are kept.
+    numbers : mapping
+        Those of `metrics.json`; null where there is none, its reason beside it.
+    columns : mapping of str to Tensor
+        Faces (n, 3, S, S) in linear light, by the heading of their column.
+    """
+    promise = (
+        "The originals are encrypted: without a key nothing of them is in the files but what the "
+        "protected faces show."
+        if vault == "aead"
+        else "This is obfuscation, not encryption: no proof says what an attacker with a better "
+        "network recovers without the key."
+    )
+    people = f"{numbers['n_images']} pictures of {numbers['n_people']} people never seen before"
+    lead = [
+        f"{people}. A gallery of clear, different pictures tells who a protected face is with an "
+        f"AUC of {_shown(numbers['verification_auc'])} (0.5 is chance), in the eyes of the "
+        f"recogniser {numbers['recogniser']}, as it is; one trained on protected faces may see "
+        f"more.",
+        promise,
+    ]
+    rows = [(text, _with_reason(numbers, key)) for key, text in _NUMBERS.items()]
+    table = Table(columns=("measure", "value"), rows=rows)
+    with house_style():
+        drawing = Drawing(
+            "faces",
+            _faces(columns),
+            alt=f"Rows of faces, each as {', '.join(columns)}.",
+            caption="Each row is one person. All faces are shown as sRGB.",
+            photographic=True,
+            full=True,
+        )
+    return Sheet(
+        f"{method}, vault {vault}", lead, [Section("Faces and numbers", "", [drawing], [table])]
+    )
+
+
+def _faces(columns: Mapping[str, Tensor]) -> Figure:
+    count = len(next(iter(columns.values())))
+    figure = new_figure(_TILE * len(columns), _TILE * count + 0.3, pad=0.03)
+    sheet = figure.subplots(count, len(columns), squeeze=False)
+    for j, (title, faces) in enumerate(columns.items()):
+        for i, face in enumerate(faces):
+            sheet[i][j].imshow(to_display(face.numpy()))
+            bare(sheet[i][j])
+        sheet[0][j].set_title(title, color=INK if j else QUIET, fontsize=9.5, pad=4)
+    return figure
+
+
+def _with_reason(numbers: Mapping[str, Any], key: str) -> str:
+    if numbers.get(key) is None:
+        return f"none: {numbers.get(f'{key}_reason', 'not measured')}"
+    return _shown(numbers[key])
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4g}"
