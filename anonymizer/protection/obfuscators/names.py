@@ -8,6 +8,7 @@ medianblur_<kernel>            median over a square
 from typing import Any
 
 from anonymizer.protection.obfuscators.blur import GaussianBlur
+from anonymizer.protection.obfuscators.choice import Choice
 from anonymizer.protection.obfuscators.median import MedianBlur
 from anonymizer.protection.obfuscators.obfuscator import Obfuscator
 from anonymizer.protection.obfuscators.pixelate import Pixelate
@@ -35,6 +36,8 @@ def named(name: str, sampling: Sampling | None = None) -> Obfuscator[Any]:
     >>> named("blur_31_2_8").typical()
     5.0
     """
+    if "+" in name:
+        return Choice([named(part, sampling) for part in name.split("+")])
     kind, *numbers = name.split("_")
     how = sampling or AreaSampling()
     try:

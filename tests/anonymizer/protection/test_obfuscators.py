@@ -43,7 +43,7 @@ def every(sampling=None):
         "pixelate": filters[2],
         "median": filters[0],
         "tiles": HybridTiles(filters, sampling=sampling),
-        "choice": Choice(filters),
+        "choice": named("blur_31_2_8+pixelate_7+medianblur_13", sampling),
         "sticker": Sticker(cartoon_faces(3, 48)),
         "swap": FaceSwap(Mirror(), faces(4, seed=9)),
     }
@@ -168,6 +168,20 @@ def test_every_tile_is_that_of_one_whole_image_and_shares_are_equal():
     assert counts == [5, 5, 6]
 
 
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda s: type(s).__name__)
+def test_tiles_that_do_not_divide_the_image_fill_it(sampling):
+    """25 tiles over 48 x 64 px; the legacy way goes through 50 x 65 px and back."""
+    parts = [named(n, sampling) for n in ("blur_31_2_8", "pixelate_7")]
+    tiles, images = HybridTiles(parts, side=5, sampling=sampling), faces(1).clamp(0.2, 0.8)
+    out = tiles(images)
+    assert out.shape == images.shape
+    assert out.min() > 0.19
+    assert out.max() < 0.81
+    legacy = isinstance(sampling, LegacySampling)
+    entered = sampling.make_divisible(sampling.enter(images), 5)
+    assert entered.shape[2:] == ((50, 65) if legacy else (48, 64))
+
+
 def test_sticker_hides_where_it_is_opaque_and_nothing_where_it_is_not():
     sticker = torch.zeros(1, 4, 32, 32)
     sticker[:, 0, 8:24, 8:24], sticker[:, 3, 8:24, 8:24] = 1.0, 1.0
@@ -194,6 +208,14 @@ def test_swapper_is_frozen_and_gets_the_stranger():
 def test_wrong_names_are_refused_and_the_message_shows_right_ones(name):
     with pytest.raises(ValueError, match=r"name = .*blur_31_2_8, pixelate_7, medianblur_13"):
         named(name)
+
+
+def test_choice_draws_each_and_is_typically_the_first():
+    choice = named("pixelate_7+blur_31_2_8")
+    assert isinstance(choice, Choice)
+    images = faces(1)
+    torch.testing.assert_close(choice(images), named("pixelate_7")(images), rtol=0, atol=0)
+    assert {choice.draw(generator(s))[0] for s in range(20)} == {0, 1}
 
 
 def test_too_small_images_are_refused():
@@ -230,7 +252,9 @@ def test_median_and_hybrid_tiles_equal_the_published_ones():
 
 
 @pytest.mark.parametrize("sampling", ["area", "legacy"])
-@pytest.mark.parametrize("name", ["blur_61_9_21", "pixelate_20", "medianblur_23", "hybrid_tiles"])
+@pytest.mark.parametrize(
+    "name", ["blur_61_9_21", "pixelate_20", "medianblur_23", "hybrid_tiles", "mixed"]
+)
 def test_configs_take_either_sampling(name, sampling):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         chosen = [f"+obfuscator={name}", f"sampling@obfuscator.sampling={sampling}"]
@@ -238,4 +262,3 @@ def test_configs_take_either_sampling(name, sampling):
     wanted = {"area": AreaSampling, "legacy": LegacySampling}[sampling]
     members = getattr(obfuscate, "networks", [obfuscate])
     assert all(isinstance(member.sampling, wanted) for member in members)
-    assert isinstance(obfuscate.sampling, wanted)
