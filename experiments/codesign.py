@@ -15,6 +15,7 @@ With a calibration (`./lab calibrate`) the camera that was made stands in the pl
 
     ./lab codesign freeze=mask camera=calibrated calibration=latest    fine-tune and attack anew
     ./lab codesign run=latest camera=calibrated calibration=latest evaluate=true
+    ./lab codesign simulate run=latest camera=calibrated calibration=latest data=lfw data.root=...
 """
 
 import logging
@@ -40,6 +41,7 @@ from experiments.protocol import Metrics
 from experiments.refining import check_frozen, made_camera, refine
 from experiments.report import write_report
 from experiments.settings import Settings, SettingsError, build
+from experiments.simulating import simulate
 from experiments.store import (
     atomic_write,
     read_json,
@@ -55,6 +57,10 @@ def main(settings: Settings, run: Path) -> None:
     """Train and judge, or judge a finished run on other people."""
     if settings["evaluate"] or settings["what"] == "evaluate":
         evaluate(settings, run)
+        return
+    if settings["what"] == "simulate":
+        work, _ = _finished(settings)
+        simulate(work, open_crops(settings["data"], work.settings), run)
         return
     if settings["freeze"] is not None:
         metrics = refine(settings, run)
@@ -78,14 +84,8 @@ def main(settings: Settings, run: Path) -> None:
 
 def evaluate(settings: Settings, run: Path) -> None:
     """Judge the finished run `run=` on the people in `data`, with its stored attackers."""
-    source = find_run("codesign", str(settings["run"]))
-    stored = stored_settings(source, settings)
-    for key in ("data", "evaluation"):  # the recognisers are those that became its attackers
-        stored[key] = settings[key]
-    made = made_camera(settings, source)
-    if made is not None:
-        stored = within_reach(stored, made)
-    work = Codesign(stored, source, calibrated=made)
+    work, source = _finished(settings)
+    stored = work.settings
     crops = open_crops(stored["data"], stored)
     known = set(read_json(source / "people.json")["learned_from"])
     fresh = crops
@@ -97,6 +97,18 @@ def evaluate(settings: Settings, run: Path) -> None:
     atomic_write(run / "metrics.jsonl", (source / "metrics.jsonl").read_bytes())
     write_report(run)
     _summary(metrics)
+
+
+def _finished(settings: Settings) -> tuple[Codesign, Path]:
+    """Return the finished run `run=`, to look at `data` with the camera chosen, and its folder."""
+    source = find_run("codesign", str(settings["run"]))
+    stored = stored_settings(source, settings)
+    for key in ("data", "evaluation"):  # the recognisers are those that became its attackers
+        stored[key] = settings[key]
+    made = made_camera(settings, source)
+    if made is not None:
+        stored = within_reach(stored, made)
+    return Codesign(stored, source, calibrated=made), source
 
 
 def trade_off(work: Codesign, parts: Parts) -> None:
@@ -125,14 +137,18 @@ def trade_off(work: Codesign, parts: Parts) -> None:
 
 def check(settings: Settings) -> None:
     """Refuse settings that cannot work, before anything is written."""
-    if settings["what"] not in ("train", "evaluate"):
-        raise SettingsError(f"what = {settings['what']!r}, expected train or evaluate")
-    if settings["evaluate"] or settings["what"] == "evaluate":
+    if settings["what"] not in ("train", "evaluate", "simulate"):
+        raise SettingsError(f"what = {settings['what']!r}, expected train, evaluate or simulate")
+    if settings["evaluate"] or settings["what"] != "train":
         if settings["run"] is None:
-            raise SettingsError("evaluate = true needs the run to judge: run=latest or its folder")
+            raise SettingsError(
+                "evaluate = true and what = simulate need a finished run: run=latest or its folder"
+            )
         source = find_run("codesign", str(settings["run"]))
         if settings["freeze"] is not None:
-            raise SettingsError("freeze = mask trains, evaluate = true does not: give one of them")
+            raise SettingsError(
+                "freeze = mask trains a run, evaluate and simulate use one: give one of them"
+            )
         if is_calibrated(settings):
             made_camera(settings, source)
             return
