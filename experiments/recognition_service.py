@@ -119,6 +119,10 @@ def open_protection(wanted: Settings) -> Compensation:
     if wanted["weights"] is not None:
         path = Path(wanted["weights"])
         fill(protection.learned, protection.translate(read_state(path)), path)
+    elif any(weight.requires_grad for weight in protection.parameters()):  # nothing was loaded
+        raise SettingsError(
+            "service.weights = null: name the file that training saved; both ends need it"
+        )
     return protection.requires_grad_(False).eval()
 
 

@@ -1,12 +1,16 @@
 """Train a small face recogniser on pictures of known people, and verify it on other people.
 
 The bundled weights are `./lab recognize` with its own defaults, on the synthetic faces. With
-`verify` nothing is trained: published recognisers are judged on a list of pairs.
+`verify` nothing is trained: published recognisers are judged on a list of pairs. `serve`, `client`
+and `trial` are recognition of obfuscated faces by another process (PRO-Face C).
 
     ./lab recognize
     ./lab recognize data=folder data.root=photos head=arcface training.steps=20000
     ./lab recognize verify
     ./lab recognize verify recognizers@pool=photographs pairs=lfw pairs.root=aligned
+    ./lab recognize serve service.weights=<file> service.key_file=token
+    ./lab recognize client service.weights=<file> service.key_file=token service.ask=info
+    ./lab recognize trial service.weights=<file>
 """
 
 import logging
@@ -27,8 +31,10 @@ from experiments.data.crops import FaceCrops
 from experiments.distributed import distributed
 from experiments.judging import join, open_crops
 from experiments.launch import run_job
+from experiments.recognition_service import ask, check_service, serve
 from experiments.sampling import Batches, derive_seed
 from experiments.scene import generator_for, load_scenes, reframe
+from experiments.service_trial import check_trial, trial
 from experiments.settings import Settings, SettingsError, build
 from experiments.stages import Schedule
 from experiments.store import save_json, save_tensors
@@ -78,7 +84,7 @@ def training_stage(network: Recognizer, head: Head, crops: FaceCrops, settings: 
 
 def main(settings: Settings, run: Path) -> None:
     """Do what the word says."""
-    {"train": train, "verify": verify_on_pairs}[settings["what"]](settings, run)
+    _WORDS[settings["what"]](settings, run)
 
 
 def train(settings: Settings, run: Path) -> None:
@@ -133,12 +139,24 @@ def check(settings: Settings) -> None:
         if settings["verify_batch"] < 1:
             raise SettingsError(f"verify_batch = {settings['verify_batch']}, expected 1 or more")
         return
-    if settings["what"] != "train":
-        raise SettingsError(f"what = {settings['what']!r}, expected train or verify")
+    if settings["what"] not in _WORDS:
+        raise SettingsError(f"what = {settings['what']!r}, expected one of {', '.join(_WORDS)}")
+    if settings["what"] in ("serve", "client", "trial"):
+        check_service(settings)
+        check_trial(settings)
+        return
     for name in ("data", "network", "framing", "training"):
         build(settings[name])
     build(settings["head"])(2, 2)  # its own settings; people and dimension come later
 
+
+_WORDS = {
+    "train": train,
+    "verify": verify_on_pairs,
+    "serve": serve,
+    "client": ask,
+    "trial": trial,
+}
 
 if __name__ == "__main__":
     run_job("recognize", main, check=check)

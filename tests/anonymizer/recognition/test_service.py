@@ -305,6 +305,13 @@ def test_the_network_is_refused_without_tls():
         RecognitionClient("http://example.org", TOKEN, networks()[0])
 
 
+def test_a_port_in_use_is_refused():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"port = {port}: cannot be listened on"):
+            RecognitionServer(None, port=port)
+
+
 def test_tls_serves_who_trusts_the_certificate(tmp_path):
     certificate, key = self_signed(tmp_path)
     made = service(tmp_path)
