@@ -153,7 +153,7 @@ def fit_twin(
     directions : sequence of {1, -1}
         Directions of the rail that are possible; give one that is known.
     watch : callable
-        Called after every image that was computed.
+        Called after every image that was computed, some hundred times in all.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def fit_twin(
     full = raw_camera(design).window
     coarse = min(full, max(_SMALLEST, full // 4 | 1))
     few = _some_depths(stack)
-    starts = find_starts(design, few, parameters, directions=directions, window=coarse)
+    starts = find_starts(design, few, parameters, directions=directions, window=coarse, watch=watch)
     likely = [s for s in starts if s.correlation > _LIKELY * starts[0].correlation]
 
     def tried(start: Start, slacks: Sequence[float]) -> _Descent:

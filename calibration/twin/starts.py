@@ -7,7 +7,7 @@ correlation, which finds the place by itself.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,7 @@ def find_starts(
     *,
     directions: Sequence[int],
     window: int,
+    watch: Callable[[], object] = lambda: None,
 ) -> list[Start]:
     """Return the best start for each direction, the likeliest direction first.
 
@@ -68,6 +69,8 @@ def find_starts(
         Directions of the rail that are possible.
     window : int
         Side of the patterns [raw pixels], odd.
+    watch : callable
+        Called after every image that was searched.
     """
     best = []
     for direction in directions:
@@ -76,7 +79,7 @@ def find_starts(
             design, stack, parameters, direction=direction, power=1.0, window=window, near=expected
         )
         found = [
-            _found(model, {**expected, "focus": expected["focus"] + shift})
+            _found(model, {**expected, "focus": expected["focus"] + shift}, watch)
             for shift in _focus_settings(design, parameters)
         ]
         best.append(max(found, key=lambda start: start.correlation))
@@ -99,7 +102,7 @@ def _focus_settings(design: Camera, parameters: Parameters) -> list[float]:
     return [3 * scatter * n / half for n in range(-half, half + 1)] if half else [0.0]
 
 
-def _found(model: RateModel, values: dict[str, float]) -> Start:
+def _found(model: RateModel, values: dict[str, float], watch: Callable[[], object]) -> Start:
     """Search the pattern at `values` in the greens of the stack."""
     stack, scatter = model.stack, model.scatter
     reach = [2 + math.ceil(4 * scatter[f"boresight_{a}"] / stack.pixel_pitch) for a in "yx"]
@@ -113,6 +116,7 @@ def _found(model: RateModel, values: dict[str, float]) -> Start:
         anchor = [a - o for a, o in zip(model.views[depth].anchor, stack.origin, strict=True)]
         part = _correlation(green, plane, anchor, reach)
         total = part if total is None else total + part
+        watch()
     if total is None or light == 0:
         raise CalibrationError("no pixel of the stack is valid")
     peak = int(total.argmax())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from optics.fabrication import cells, surface
 from optics.grids import coordinates
@@ -256,9 +257,12 @@ class Fabrication:
             return None
         total: Tensor | None = None
         for share, part in self._parts(height, errors, cell, wrap_height, pixelated=True):
-            made = _placed(part, errors, cell, wrap_height, pixelated=True)
+            # cells at the border keep the neighbours that a decentre moves out of the map
+            margin = 1 if blurred and _acts(errors.decentre) else 0
+            made = _placed(part, errors, cell, wrap_height, pixelated=True, margin=margin)
             if blurred:
                 field = cells.blurred_cells(made, rate, sigma=errors.blur, cell=cell)
+                field = field[:, margin : margin + len(part), margin : margin + part.shape[1]]
             else:
                 field = cis_turns(rate[:, None, None] * made)
             total = share * field if total is None else total + share * field
@@ -293,13 +297,20 @@ class Fabrication:
 
 
 def _placed(
-    height: Tensor, errors: Errors, cell: float, wrap_height: float, pixelated: bool
+    height: Tensor,
+    errors: Errors,
+    cell: float,
+    wrap_height: float,
+    pixelated: bool,
+    margin: int = 0,
 ) -> Tensor:
-    """Height with its wedge, at its place."""
+    """Height with its wedge, at its place, and `margin` cells more on every side."""
     if _acts(errors.tilt):
         rise = errors.tilt.tan()
         y, x = (coordinates(n, cell, device=height.device) for n in height.shape)
         height = height + rise[0] * y[:, None] + rise[1] * x
+    if margin:
+        height = functional.pad(height[None], (margin,) * 4, mode="replicate")[0]
     if _acts(errors.decentre):
         shift = errors.decentre / cell
         if pixelated:

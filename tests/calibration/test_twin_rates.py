@@ -121,6 +121,32 @@ def test_slopes_are_the_derivatives_of_the_rates():
     assert max(worst.values()) < 0.05, max(worst, key=worst.get)
 
 
+def test_strips_show_what_the_whole_window_does():
+    design, given = small_design(window=51), parameters(slant=1e-3)
+    values = values_of(blur=0.4e-6, decentre_y=4e-6, tilt_x=3e-4, focus=3e-5)
+    stack = dataclasses.replace(
+        model_of(small_bench(3), small_design(), given, near=values)[0].stack, frame=(110, 118)
+    )
+    whole, sparse = (
+        RateModel(
+            design, stack, given, direction=1, power=1.0, window=103, near=values, sparse=sparse
+        )
+        for sparse in (False, True)
+    )
+    for depth, view in enumerate(sparse.views):
+        among = np.isin(whole.views[depth].rows, view.rows)
+        assert 12 <= among.sum() < 0.3 * len(among)
+        np.testing.assert_array_equal(
+            sparse.predict(values, depth), whole.predict(values, depth)[among]
+        )
+        slopes, others = (m.linearise(values, depth)[1] for m in (sparse, whole))
+        for name, one, other in zip(sparse.free, slopes, others[:, among], strict=True):
+            # the source is two pixels wide, and a strip ends two pixels beside what is compared
+            assert float((one - other).norm() / other.norm()) < 0.05, name
+    first, second = (set(view.rows) for view in sparse.views)
+    assert first != second
+
+
 def test_slopes_behind_a_gap_are_differences():
     design, given = small_design(gap=1e-3), parameters(gap=50e-6)
     values = values_of(blur=0.4e-6)

@@ -67,6 +67,21 @@ def test_mean_field_of_blurred_cells_is_that_of_many_points(sigma, allowed):
     assert float((sharp - wanted).abs().square().mean().sqrt()) > 10 * allowed
 
 
+def test_a_decentre_moves_soft_cells_as_they_are():
+    """Even those whose neighbour has left the map."""
+    rate, turn = scalar([1 / 1e-6]), 1e-6
+
+    def field(cells_down):
+        errors = Errors(blur=scalar(0.3e-6), decentre=scalar([cells_down * CELL, 0.0]))
+        out = Fabrication().mean_field(
+            relief() * turn, errors, rate, cell=CELL, wrap_height=6 * turn
+        )
+        return out[0]
+
+    torch.testing.assert_close(field(3)[3:], field(0)[:-3], rtol=0, atol=1e-12)
+    torch.testing.assert_close(field(-3)[:-3], field(0)[3:], rtol=0, atol=1e-12)
+
+
 def test_without_blur_the_field_is_that_of_the_height():
     turns, rate = relief(), torch.tensor([0.9], dtype=torch.float64)
     found = cells.blurred_cells(turns, rate, sigma=scalar(0.0), cell=1.0)
