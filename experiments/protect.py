@@ -8,6 +8,7 @@ obfuscation, for which no proof is known). Pixels alone reach the protected file
     ./lab protect source=holiday key_file=my.key
     ./lab protect source=clip.mp4 method=blur                          asks for a password
     ./lab protect method=pixelate evaluate=true                        what it protects, measured
+    ./lab protect train method=proface_s trainable=proface_s           for trained=latest
 """
 
 import logging
@@ -30,6 +31,8 @@ from experiments.faces_in_pictures import DetectedFaces, FaceFinder, WholePictur
 from experiments.launch import run_job
 from experiments.picture_sources import is_clip, list_source, read_picture
 from experiments.protecting import Guard, Method
+from experiments.protection_evaluation import evaluate
+from experiments.protection_training import build_trainable, load_trained, train
 from experiments.settings import Settings, SettingsError, build
 from experiments.store import append_jsonl, atomic_write, read_jsonl, save_json, write_manifest
 from experiments.vault_files import (
@@ -57,10 +60,13 @@ def main(settings: Settings, run: Path) -> None:
             "%s holds a new key of %d bits; keep a copy", settings["key_file"], settings["bits"]
         )
         return
+    if settings["what"] == "train":
+        method = open_method(settings)
+        frame = frame_of(settings, method)
+        save_json(run / "metrics.json", train(settings, method.network, method.size, frame, run))
+        return
     method = open_method(settings)
     if settings["evaluate"] or settings["what"] == "evaluate":
-        from experiments.protection_evaluation import evaluate
-
         evaluate(settings, method, frame_of(settings, method), run)
         return
     secret = read_secret(_path(settings["key_file"]), new=True)
@@ -143,6 +149,8 @@ def _conclude(entries: list[dict[str, Any]], settings: Settings, run: Path) -> N
 def open_method(settings: Mapping[str, Any]) -> Method:
     """Build the method on its device."""
     network: Protection = build(settings["method"])
+    if settings["trained"] is not None:
+        load_trained(network, settings["trained"])
     device = distributed(settings["device"]).device
     network = network.to(device).eval().requires_grad_(False)
     size = network.size or -(-settings["face_size"] // network.multiple) * network.multiple
@@ -180,8 +188,8 @@ def check(settings: Settings) -> None:
         if settings["bits"] not in (128, 256):
             raise SettingsError(f"bits = {settings['bits']}, expected 128 or 256")
         return
-    if settings["what"] not in ("apply", "evaluate"):
-        raise SettingsError(f"what = {settings['what']!r}, expected apply, evaluate or key")
+    if settings["what"] not in ("apply", "train", "evaluate"):
+        raise SettingsError(f"what = {settings['what']!r}, expected apply, train, evaluate or key")
     if settings["vault"] not in _MODES:
         raise SettingsError(f"vault = {settings['vault']!r}, expected {', '.join(_MODES)}")
     if settings["stretch"] not in PROFILES:
@@ -195,6 +203,11 @@ def check(settings: Settings) -> None:
         )
     build(settings["limits"])
     network: Protection = build(settings["method"])
+    if settings["what"] == "train":
+        build_trainable(settings, network)
+        build(settings["training"])
+        build(settings["data"])
+        return
     if settings["vault"] != "aead" and not network.capabilities.recoverable:
         raise SettingsError(
             f"vault = {settings['vault']}: {type(network).__name__} recovers nothing by itself; "
