@@ -223,5 +223,6 @@ class ChannelWeights(nn.Module):
         self.fc2 = nn.Conv2d(channels // _REDUCTION, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `x` (B, C, H, W) with its channels weighted."""
         weights: Tensor = self.fc2(F.relu(self.fc1(x.mean(dim=(2, 3), keepdim=True))))
         return x * weights.sigmoid()
