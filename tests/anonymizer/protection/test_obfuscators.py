@@ -193,6 +193,16 @@ def test_sticker_hides_where_it_is_opaque_and_nothing_where_it_is_not():
     torch.testing.assert_close(kept[..., :12, :], images[..., :12, :])
 
 
+def test_colour_of_what_is_transparent_does_not_bleed_into_the_edge():
+    """White on transparent red, brought to another size, over black: grey edges, no red ones."""
+    sticker = torch.zeros(1, 4, 32, 32)
+    sticker[:, 0], sticker[:, :, 8:24, 8:24] = 1.0, 1.0
+    sticker[:, 3, 8, 8:16] = 0.0  # so that an edge lies within the opaque square
+    out = Sticker(sticker)(torch.zeros(1, 3, 45, 45))
+    assert out.max() > 0.9
+    torch.testing.assert_close(out[:, 0], out[:, 2])
+
+
 def test_swapper_is_frozen_and_gets_the_stranger():
     swap = FaceSwap(Mirror(), faces(4, seed=9)).train()
     assert not swap.swapper.training

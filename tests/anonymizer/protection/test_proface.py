@@ -13,7 +13,7 @@ from anonymizer.protection.method import load_protection
 from anonymizer.protection.obfuscators import LegacySampling, named
 from anonymizer.protection.proface import ProFace, ProFaceTraining
 from anonymizer.protection.training import FaceBatch, unit_embeddings
-from anonymizer.recognition import CompactRecognizer
+from anonymizer.recognition import Recognizer
 from tests.anonymizer.protection.reference import faces, light, vectors
 from tests.shared_data import shared
 
@@ -153,14 +153,27 @@ def test_weights_of_another_layout_are_refused(tmp_path):
 # Training
 
 
+class Glance(Recognizer):
+    """A recogniser of one layer, quick to descend through."""
+
+    dimension = 32
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 2, 28, stride=28)
+
+    def embed(self, faces):
+        return self.layer(faces).flatten(1)
+
+
 def training(**weights):
     torch.manual_seed(0)
     method = ProFace(named("blur_15_2_4"), dropout=0.0)
-    return ProFaceTraining(method, CompactRecognizer(), StructuralDistance(), **weights)
+    return ProFaceTraining(method, Glance(), StructuralDistance(), **weights)
 
 
 def batch(n=2, seed=0):
-    shown = faces(3 * n, 32, 40, seed=seed).reshape(n, 3, 3, 32, 40)
+    shown = faces(3 * n, 24, 32, seed=seed).reshape(n, 3, 3, 24, 32)
     return FaceBatch(shown, torch.tensor([[0, 0, 1]] * n))
 
 
@@ -192,15 +205,14 @@ def test_losses_are_the_stated_sum():
 
 
 def test_gradient_of_each_term_reaches_both_branches_and_nothing_frozen():
-    for name in ("appearance", "pixels", "protected", "original"):
-        others = dict.fromkeys({"appearance", "pixels", "protected", "original"} - {name}, 0.0)
-        trainable = training(**others)
-        sum(trainable.losses(batch(), generator()).values()).backward()
-        for branch in (trainable.protection.network.oImgNet, trainable.protection.network.tImgNet):
-            gradient = branch.initial.conv0.weight.grad
-            assert torch.isfinite(gradient).all()
-            assert gradient.abs().sum() > 0
-        assert all(p.grad is None for p in trainable.recognizer.parameters())
+    trainable = training()
+    network = trainable.protection.network
+    firsts = [network.oImgNet.initial.conv0.weight, network.tImgNet.initial.conv0.weight]
+    for name, term in trainable.losses(batch(), generator()).items():
+        for gradient in torch.autograd.grad(term, firsts, retain_graph=True):
+            assert torch.isfinite(gradient).all(), name
+            assert gradient.abs().sum() > 0, name
+    assert not any(p.requires_grad for p in trainable.recognizer.parameters())
 
 
 def test_only_the_embedder_learns_and_a_step_of_descent_lessens_the_sum():

@@ -91,7 +91,7 @@ def test_flow_has_the_published_size_and_starts_as_the_identity():
     torch.testing.assert_close(residue, haar(face))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(height=SIDES, width=SIDES, seed=st.integers(0, 99))
 def test_inverse_is_exact_with_the_residue(height, width, seed):
     """Double precision, weights far from the identity: only rounding is left."""
@@ -123,7 +123,7 @@ def test_every_block_depends_on_the_key_and_on_nothing_far_away():
 
 
 def test_gradient_of_recovery_reaches_both_directions_and_the_picture():
-    flow, face = random_flow(1), faces(1, 8, 8).double()
+    flow, face = random_flow(1), torch.rand(1, 3, 4, 4, generator=generator(2)).double()
     key_maps = draw_key_maps(face, generator())
     covers = torch.rand(face.shape, generator=generator(1), dtype=torch.float64)
     assert torch.autograd.gradcheck(

@@ -97,6 +97,7 @@ def test_identity_of_every_face_is_the_strangers():
     torch.testing.assert_close(network.identity, wanted.expand(2, -1), rtol=0.02, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_simswap_refuses_a_file_of_another_network(tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / "latest_net_G.pth")
     sha256 = hash_file(tmp_path / "latest_net_G.pth")
