@@ -6,7 +6,7 @@ face, but whoever trains a network on pairs of faces and messages may draw a lik
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,14 +48,24 @@ class Compensation(Protection):
     ) -> None:
         super().__init__()
         self.obfuscator = obfuscator
-        self.client = CompensationClient(injections)
-        self.codec = FeatureCodec(TAPS, bits=bits)
-        self._learned = nn.ModuleDict({"client": self.client, "codec": self.codec})
+        self.ends = nn.ModuleDict(
+            {"client": CompensationClient(injections), "codec": FeatureCodec(TAPS, bits=bits)}
+        )
+
+    @property
+    def client(self) -> CompensationClient:
+        """The client's network."""
+        return cast(CompensationClient, self.ends["client"])
+
+    @property
+    def codec(self) -> FeatureCodec:
+        """What makes its features small."""
+        return cast(FeatureCodec, self.ends["codec"])
 
     @property
     def learned(self) -> nn.Module:
         """The client's network, and what the codec has observed; both ends need the same."""
-        return self._learned
+        return self.ends
 
     def translate(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return tensors by our names; of a published file, without its fixed permutations.

@@ -6,6 +6,8 @@ L. Yuan et al., "PRO-Face C: Privacy-Preserving Recognition of Obfuscated Face v
 Compensation", IEEE Transactions on Information Forensics and Security, 2024.
 """
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -63,9 +65,14 @@ class CompensationTraining(Trainable):
             )
         self.protection, self.head = protection, head
         self.server = server.requires_grad_(False).eval()
-        self.compensated = CompensatedRecognizer(server, protection.client)
         self.likeness, self.identity = likeness, identity
         self.share, self.prune_after = share, prune_after
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch training mode of all but the server."""
+        super().train(mode)
+        self.server.eval()
+        return self
 
     def players(self) -> dict[str, nn.Module]:
         """Return the client, and the head where there is one."""
@@ -86,7 +93,7 @@ class CompensationTraining(Trainable):
             if codec.observed == self.prune_after:
                 codec.prune(self.share)
         sent = codec(taps) if codec.observed >= self.prune_after else taps
-        found = self.compensated(hidden, sent)
+        found = CompensatedRecognizer(self.server, self.protection.client)(hidden, sent)
         terms = {"likeness": self.likeness * (found - wanted).square().sum(dim=1).mean()}
         if self.head is not None:
             terms["identity"] = self.identity * self.head(found, batch.person[:, 0])

@@ -226,9 +226,20 @@ def test_likeness_is_twice_what_the_cosine_lacks():
     batch = FaceBatch(images[:, None], torch.zeros(2, 1, dtype=torch.int64))
     found = training.losses(batch, torch.Generator().manual_seed(1))["likeness"]
     hidden = as_sent(method.obfuscator.sample(images, torch.Generator().manual_seed(1)))
-    vectors_found = training.compensated(hidden, method.taps(images, hidden))
+    recognizer = CompensatedRecognizer(server, method.client)
+    vectors_found = recognizer(hidden, method.taps(images, hidden))
     cosine = torch.nn.functional.cosine_similarity(vectors_found, server(images)).mean()
     torch.testing.assert_close(found, 3 * (2 - 2 * cosine))
+
+
+def test_the_frozen_server_drops_nothing_while_the_client_trains():
+    """AdaFace has a dropout, which would make its answers random."""
+    method, server = small()
+    training = CompensationTraining(method, server).train()
+    assert method.client.training
+    assert not any(module.training for module in server.modules())
+    names = list(training.state_dict())
+    assert len({id(value) for value in training.state_dict(keep_vars=True).values()}) == len(names)
 
 
 def test_a_head_learns_beside_the_client():
