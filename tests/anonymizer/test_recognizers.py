@@ -160,6 +160,7 @@ ACCURACY = {
     "mobilefacenet_y1": 0.990,
     "mobilefacenet_foamliu": 0.990,
     "mobilefacenet_xiaoccer": 0.982,
+    "reid_0095": 0.985,
 }
 
 
