@@ -201,7 +201,10 @@ def spoiled(calibration, place, kind):
     elif kind == "near":
         load_stack(folder / "psf.npz").at(slice(0, 1)).save(folder / "psf.npz")
     elif kind == "twin":
+        load_stack(folder / "psf.npz").at(slice(1, 2)).save(folder / "psf.npz")  # one is enough
         laid = dict(np.load(folder / "design.npz"))
+        laid["expected"] = laid["expected"][1:2]
+        np.savez(folder / "design.npz", **laid)
         laid["expected"] = np.roll(laid["expected"], 40, axis=1)
         np.savez(folder / "twin.npz", **laid)
     return folder
