@@ -4,5 +4,6 @@
 - `detection`: faces on sharp photographs; `teachers`, `faceapi`, `onnx_teacher`: their 68 points
 - `heatmaps`, `regressors`: points on privacy images
 - `recognition`: recognisers of identity and the protocol that measures them
+- `stargan`: the anonymizer, a measurement and a style become a face
 - `checkpoints`: weight files, `colour`: sRGB
 """

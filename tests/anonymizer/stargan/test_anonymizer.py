@@ -5,7 +5,7 @@ import torch
 
 from anonymizer.alignment import CANONICAL68
 from anonymizer.checkpoints import WeightsError
-from anonymizer.regressors import CompactRegressor
+from anonymizer.regressors import CompactRegressor, Heatmaps
 from anonymizer.stargan import Anonymizer
 from anonymizer.stargan.doors import LimitedDoor, PublishedDoor
 from anonymizer.stargan.references import likeness, mix_styles, mixture_weights, refuse_near
@@ -60,8 +60,6 @@ def test_landmarks_of_another_input_size_land_at_the_same_place():
     """A regressor of 128 px and one of 64 px that mean the same place give the same maps."""
     measurement = torch.rand(1, 3, SIDE, SIDE)
     logits, boundary = torch.randn(1, 68, 16, 16), torch.zeros(1, 1, 16, 16)
-    from anonymizer.regressors import Heatmaps
-
     door = LimitedDoor()
     one, two = (door(measurement, Heatmaps(logits, boundary, s)).picture for s in (64, 128))
     torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
