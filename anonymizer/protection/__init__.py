@@ -12,6 +12,10 @@
   `identity_training`
 """
 
+from anonymizer.protection.compensated import CompensatedRecognizer, Compensation
+from anonymizer.protection.compensation_training import CompensationTraining
+from anonymizer.protection.identity_training import IdentityTraining
+from anonymizer.protection.identity_transformer import IdentityTransformer, search_seconds
 from anonymizer.protection.method import Capabilities, Protection, load_protection
 from anonymizer.protection.proface import ProFace, ProFaceTraining
 from anonymizer.protection.secure_flow import ProFaceS
@@ -27,8 +31,13 @@ __all__ = [
     "AttributeHead",
     "AttributeUtility",
     "Capabilities",
+    "CompensatedRecognizer",
+    "Compensation",
+    "CompensationTraining",
     "CoverRecovery",
     "FaceBatch",
+    "IdentityTraining",
+    "IdentityTransformer",
     "IdentityUtility",
     "NoiseRecovery",
     "ProFace",
@@ -38,4 +47,5 @@ __all__ = [
     "Protection",
     "Trainable",
     "load_protection",
+    "search_seconds",
 ]
