@@ -171,6 +171,7 @@ def served(settings: Settings, run: Path, token: str) -> Iterator[str]:
             yield _address(process.stdout or ())
         finally:
             process.terminate()
+            process.communicate()  # its last lines, which it could not write to a closed pipe
 
 
 def _address(lines: Iterable[str]) -> str:
