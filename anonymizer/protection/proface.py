@@ -93,7 +93,7 @@ class ProFaceTraining(Trainable):
         Whose eyes the protected faces are made for; frozen.
     distance : PerceptualDistance
         The published weights were trained with LPIPS.
-    margin : float
+    triplet_margin : float
         Of both triplets, in Euclidean distance of unit vectors. The published program used the
         same 1.0 for embeddings of any length.
     appearance, pixels, protected, original : float
@@ -108,19 +108,19 @@ class ProFaceTraining(Trainable):
         recognizer: Recognizer,
         distance: PerceptualDistance,
         *,
-        margin: float = 1.0,
+        triplet_margin: float = 1.0,
         appearance: float = 2.0,
         pixels: float = 1.0,
         protected: float = 0.5,
         original: float = 0.1,
     ) -> None:
         super().__init__()
-        if not 0 < margin < 2:
-            raise ValueError(f"margin = {margin:g}, expected 0 to 2, the farthest unit vectors are")
+        if not 0 < triplet_margin < 2:
+            raise ValueError(f"triplet_margin = {triplet_margin:g}, expected above 0 and below 2")
         self.protection: ProFace = protection
         self.recognizer = recognizer.requires_grad_(False).eval()
         self.distance = distance.requires_grad_(False).eval()
-        self.margin = margin
+        self.margin = triplet_margin
         self.weights = {
             "appearance": appearance,
             "pixels": pixels,

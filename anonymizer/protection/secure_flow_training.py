@@ -86,15 +86,15 @@ class CoverRecovery(WrongRecovery):
 
     Parameters
     ----------
-    margin : float
+    perceptual_margin : float
         By how much nearer its own target than the other each recovery shall be, in perceptual
         distance.
     """
 
     decoy = True
 
-    def __init__(self, *, margin: float = 1.2) -> None:
-        self.margin = margin
+    def __init__(self, *, perceptual_margin: float = 1.2) -> None:
+        self.margin = perceptual_margin
 
     def terms(self, view: FlowView, distance: PerceptualDistance) -> dict[str, Tensor]:
         x, y = view.original, view.cover

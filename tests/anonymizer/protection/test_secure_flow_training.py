@@ -62,7 +62,7 @@ def test_noise_recovery_is_its_stated_sum():
 
 def test_cover_recovery_is_its_stated_sum():
     d, v = StructuralDistance(), view()
-    terms = CoverRecovery(margin=0.3).terms(v, d)
+    terms = CoverRecovery(perceptual_margin=0.3).terms(v, d)
     look = (5 * d(v.cover, v.protected) + far(v.cover, v.protected)).mean()
     torch.testing.assert_close(terms["appearance"], 0.2 * look)
     torch.testing.assert_close(terms["recovery"], 0.3 * far(v.right, v.original).mean())
