@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from calibration.bayer import places
 from calibration.errors import CalibrationError
-from calibration.registration import register
+from calibration.psf.registration import register
 from calibration.uncertainty import Uncertain, square_root
 
 #: Shares of the energy whose radii are compared.

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.errors import CalibrationError
-from calibration.noise import NoiseModel
+from calibration.noise.model import NoiseModel
 from calibration.uncertainty import Uncertain
 from optics.camera import Camera
 from optics.sensor import Sensor

@@ -19,8 +19,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from calibration.errors import CalibrationError
-from calibration.hdr import MergedRate
-from calibration.psf import MeasuredPsf, measure_psf
+from calibration.psf.hdr import MergedRate
+from calibration.psf.spot import MeasuredPsf, measure_psf
 from experiments.calibrating import (
     design_of,
     inputs,

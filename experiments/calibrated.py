@@ -12,8 +12,8 @@ import torch
 
 from calibration.errors import CalibrationError
 from calibration.measured_camera import CalibratedCamera, measured_sensor
-from calibration.noise import NoiseModel
-from calibration.stack import PsfStack
+from calibration.noise.model import NoiseModel
+from calibration.psf.stack import PsfStack
 from experiments.calibrating import load_stacks, numbered
 from experiments.calibration_results import open_calibration
 from experiments.comparing import compare_laid, summary, worse

@@ -16,8 +16,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from calibration.errors import CalibrationError
-from calibration.noise import NoiseModel
-from calibration.noise_session import (
+from calibration.noise.model import NoiseModel
+from calibration.noise.session import (
     Flats,
     Transfer,
     flats_of,
@@ -25,9 +25,9 @@ from calibration.noise_session import (
     transfer_of,
     with_fixed_pattern,
 )
-from calibration.noise_session import two_point_noise as two_points
-from calibration.psf_session import SessionDarks, session_darks
-from calibration.stack import PsfStack, load_stack
+from calibration.noise.session import two_point_noise as two_points
+from calibration.psf.session import SessionDarks, session_darks
+from calibration.psf.stack import PsfStack, load_stack
 from experiments.bench_rig import MASK, design_of_run, run_of_design
 from experiments.runs import CONFIG
 from experiments.settings import Settings, SettingsError, build, to_si

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from calibration.hdr import decibels
-from calibration.noise import NoiseModel
-from calibration.psf import MeasuredPsf
-from calibration.stack import PsfStack
+from calibration.noise.model import NoiseModel
+from calibration.psf.hdr import decibels
+from calibration.psf.spot import MeasuredPsf
+from calibration.psf.stack import PsfStack
 from calibration.uncertainty import Uncertain
 from experiments.calibrating import Design, numbered
 from experiments.comparing import Row, sheet, summary

@@ -9,7 +9,7 @@ import numpy as np
 
 from calibration.compare import Likeness, Pair, compare_mosaic
 from calibration.errors import CalibrationError
-from calibration.stack import PsfStack
+from calibration.psf.stack import PsfStack
 from calibration.uncertainty import Uncertain
 from experiments.settings import SettingsError
 from experiments.twinning import Laid

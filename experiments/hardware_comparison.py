@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from calibration.errors import CalibrationError
-from calibration.stack import PsfStack
+from calibration.psf.stack import PsfStack
 from experiments.calibrating import Design, described, design_record, numbered
 from experiments.cameras import LEARNED
 from experiments.described import stored_settings

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from calibration.precompensation import Precompensation
+from calibration.relief.precompensation import Precompensation
 from experiments.cameras import LEARNED
 from experiments.design import Codesign
 from experiments.export import source_of

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.errors import CalibrationError
-from calibration.stack import PsfStack
+from calibration.psf.stack import PsfStack
 from calibration.twin.rates import raw_camera
 from experiments.twinning import Laid
 from optics.camera import Camera

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError
-from calibration.placement import levelled, sample
-from calibration.precompensation import Correction, Precompensation
-from calibration.surface import Registration, register
+from calibration.relief.placement import levelled, sample
+from calibration.relief.precompensation import Correction, Precompensation
+from calibration.relief.surface import Registration, register
 from hardware.fabrication.design import Faces, HeightMap, Map, MaskDesign, check_faces
 from hardware.fabrication.levels import Levels
 from hardware.fabrication.measured import Measured

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from calibration.bracket import FrameLight, LightLog
-from calibration.hdr import ExposureUse, MergedRate
-from calibration.noise import NoiseModel
-from calibration.noise_session import Flats
-from calibration.psf_session import MergedStep, SessionDarks, merge_step, psf_stacks
-from calibration.stack import PsfStack
+from calibration.noise.model import NoiseModel
+from calibration.noise.session import Flats
+from calibration.psf.bracket import FrameLight, LightLog
+from calibration.psf.hdr import ExposureUse, MergedRate
+from calibration.psf.session import MergedStep, SessionDarks, merge_step, psf_stacks
+from calibration.psf.stack import PsfStack
 from calibration.uncertainty import Uncertain
 from experiments.session_checks import check_still
 from experiments.store import ArtifactError, load_arrays, save_arrays

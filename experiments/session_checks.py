@@ -9,10 +9,10 @@ import numpy as np
 from calibration.bayer import planes
 from calibration.compare import repeated
 from calibration.errors import CalibrationError
-from calibration.noise import NoiseModel
-from calibration.psf_session import SessionDarks, spot_drift
-from calibration.registration import filled
-from calibration.stack import PsfStack
+from calibration.noise.model import NoiseModel
+from calibration.psf.registration import filled
+from calibration.psf.session import SessionDarks, spot_drift
+from calibration.psf.stack import PsfStack
 from experiments.runs import RUNS, find_run
 from experiments.store import ArtifactError
 from hardware.session import Session

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from calibration.bayer import planes
 from calibration.errors import CalibrationError
-from calibration.registration import register
-from calibration.stack import PsfStack
+from calibration.psf.registration import register
+from calibration.psf.stack import PsfStack
 from calibration.twin import (
     Parameters,
     TwinFit,

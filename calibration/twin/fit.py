@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError
-from calibration.stack import PsfStack
+from calibration.psf.stack import PsfStack
 from calibration.twin.parameters import Parameters, expected_values
 from calibration.twin.posterior import Posterior, bootstrap_ratios, posterior
 from calibration.twin.problem import StackProblem

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calibration.stack import PsfStack
+from calibration.psf.stack import PsfStack
 from calibration.twin.frame import Window
 from calibration.twin.light import DISTANCE, WAVE_SLOPES, PointLight
 from calibration.twin.parameters import Parameters, free, rail_distance

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from calibration.errors import CalibrationError
-from calibration.stack import PsfStack
+from calibration.psf.stack import PsfStack
 from calibration.twin.parameters import Parameters, expected_values
 from calibration.twin.rates import RateModel
 from optics.camera import Camera

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from calibration.psf import MeasuredPsf
+from calibration.psf.spot import MeasuredPsf
 from calibration.uncertainty import Uncertain
 from experiments.calibration_results import Results, mean_of, truths
 from experiments.comparing import Light, Row, light, summary

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from calibration.bayer import planes
-from calibration.registration import filled
-from calibration.stack import PsfStack
+from calibration.psf.registration import filled
+from calibration.psf.stack import PsfStack
 from experiments.comparing import Row
 from experiments.report.drawing import Drawing, bare, house_style, new_figure
 from experiments.twinning import Laid

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from calibration.stack import PsfStack
+from calibration.psf.stack import PsfStack
 from experiments.comparing import Row
 from experiments.hardware_comparison import Candidates
 from experiments.preview import Seen

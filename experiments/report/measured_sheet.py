@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from calibration.precompensation import Correction
+from calibration.relief.precompensation import Correction
 from experiments.measuring import Comparison
 from experiments.preview import Seen
 from experiments.report.drawing import Drawing, house_style, new_figure

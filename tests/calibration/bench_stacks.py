@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from calibration.bench import BenchErrors, Source, open_bench
-from calibration.stack import PsfStack
+from calibration.psf.stack import PsfStack
 from hardware.frames import Roi
 from optics import GivenSurface, Sensor, ThinLens
 from optics.sensor import Band

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from calibration.bracket import Bracket
-from calibration.dark import DarkConditions, master_dark
-from calibration.noise import NoiseModel, PlaneNoise
-from calibration.stacks import FrameStatistics
+from calibration.noise.dark import DarkConditions, master_dark
+from calibration.noise.model import NoiseModel, PlaneNoise
+from calibration.noise.stacks import FrameStatistics
+from calibration.psf.bracket import Bracket
 from calibration.uncertainty import Uncertain
 from hardware.frames import RawFrame
 from tests.calibration.simulated_sensor import SimulatedSensor

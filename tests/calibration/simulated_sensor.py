@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from calibration.levels import level_of
+from calibration.noise.levels import level_of
 
 
 @dataclass

@@ -8,8 +8,8 @@ import torch
 from scipy.interpolate import RectBivariateSpline
 
 from calibration.geometry import PlaneMap
-from calibration.target_registration import TargetPicture
-from calibration.target_scene import Sampling, radius_of
+from calibration.target.registration import TargetPicture
+from calibration.target.scene import Sampling, radius_of
 from optics.imaging import blur
 
 FINE = 4  # samples of scene and PSF per pixel

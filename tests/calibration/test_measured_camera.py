@@ -7,7 +7,7 @@ import torch
 
 from calibration.errors import CalibrationError
 from calibration.measured_camera import CalibratedCamera, measured_sensor
-from calibration.noise import NoiseModel, PlaneNoise
+from calibration.noise.model import NoiseModel, PlaneNoise
 from calibration.uncertainty import Uncertain
 from optics import Sensor, blur
 from tests.calibration.bench_stacks import small_design

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from calibration.stack import load_stack
+from calibration.psf.stack import load_stack
 from experiments import calibrate, compare
 from experiments.composing import compose
 from experiments.settings import to_si

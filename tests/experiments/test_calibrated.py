@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from calibration.noise import NoiseModel, PlaneNoise
-from calibration.stack import PsfStack, load_stack
+from calibration.noise.model import NoiseModel, PlaneNoise
+from calibration.psf.stack import PsfStack, load_stack
 from calibration.uncertainty import Uncertain
 from experiments import codesign
 from experiments.bench_rig import MASK, design_of_run
