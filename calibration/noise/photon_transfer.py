@@ -24,7 +24,7 @@ from scipy.special import gammaincc
 from calibration.errors import CalibrationError
 from calibration.noise.levels import Level
 from calibration.noise.saturation import saturation_signal
-from calibration.relief.transfer_notes import (
+from calibration.noise.transfer_notes import (
     ADVISED,
     notes_on_dark,
     notes_on_light,

@@ -1,5 +1,5 @@
 """Measured surfaces: a scan laid on its design, and what the next print should correct.
 
 - `placement`: shift, turn and scale; `surface`: the fit and what is left of it
-- `transfer_notes`: depth and blur for the camera's model; `precompensation`: the next print
+- `precompensation`: the next print
 """

@@ -5,9 +5,9 @@ Every measured height is explained by
 .. math:: m(q) = a \, D(p) + b \, \nabla^2 D(p) + c + g_x q_x + g_y q_y
 
 with the design D, smoothed by less than a sample, at the place p of
-`calibration.relief.placement`: a is the scale of the depth, b stands for the blur of the process and the instrument
-(:math:`\sigma^2 = 2 b / a` to second order), c and g are the piston and the tilt of the sample
-under the instrument. Missing points are left out, not filled, so that the noise stays white and
+`calibration.relief.placement`: a is the scale of the depth, b stands for the blur of the process
+and the instrument (:math:`\sigma^2 = 2 b / a` to second order), c and g are the piston and the
+tilt of the sample under the instrument. Missing points are left out, not filled, so that the noise stays white and
 the Jacobian gives the uncertainties.
 """
 
