@@ -7,8 +7,8 @@ Every measured height is explained by
 with the design D, smoothed by less than a sample, at the place p of
 `calibration.relief.placement`: a is the scale of the depth, b stands for the blur of the process
 and the instrument (:math:`\sigma^2 = 2 b / a` to second order), c and g are the piston and the
-tilt of the sample under the instrument. Missing points are left out, not filled, so that the noise stays white and
-the Jacobian gives the uncertainties.
+tilt of the sample under the instrument. Missing points are left out, not filled, so that the
+noise stays white and the Jacobian gives the uncertainties.
 """
 
 import math
