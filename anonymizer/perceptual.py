@@ -9,7 +9,7 @@ References
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from anonymizer.checkpoints import fill, find_weights, read_state
 
-_STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, convolutions of VGG-16
+_VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, convolutions of a stage
 
 
 class PerceptualDistance(nn.Module, ABC):
@@ -42,42 +42,55 @@ class StructuralDistance(PerceptualDistance):
 
 
 class Lpips(PerceptualDistance):
-    r"""LPIPS 0.1 over VGG-16: weighted differences of unit-length features [1]_.
+    r"""LPIPS 0.1: weighted differences of unit-length features of a network for objects [1]_.
 
     .. math:: d = \sum_l \frac{1}{H_l W_l} \sum_{h,w} w_l \cdot
               (\hat f^l_{hw}(a) - \hat f^l_{hw}(b))^2
+
+    Parameters
+    ----------
+    network : {"vgg16", "alexnet"}
+        Whose features: those of each stage of VGG-16, pictures from 16 px, or of each layer of
+        AlexNet, pictures from 32 px. Until weights are loaded, channels count alike.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, network: str = "vgg16") -> None:
         super().__init__()
-        self.stages, self.heads = nn.ModuleList(), nn.ModuleList()
-        before = 3
-        for i, (channels, convolutions) in enumerate(_STAGES):
-            layers: list[nn.Module] = [nn.MaxPool2d(2)] if i else []
-            for _ in range(convolutions):
-                layers += [nn.Conv2d(before, channels, 3, padding=1), nn.ReLU()]
-                before = channels
-            self.stages.append(nn.Sequential(*layers))
-            self.heads.append(nn.Conv2d(channels, 1, 1, bias=False))
+        makers = {"vgg16": _vgg16, "alexnet": _alexnet}
+        if network not in makers:
+            raise ValueError(f"network = {network!r}, expected {' or '.join(makers)}")
+        self.features, self.taps = makers[network]()
+        found = [self.features[tap - 1] for tap in self.taps]
+        widths = [layer.out_channels for layer in found if isinstance(layer, nn.Conv2d)]
+        self.weights = nn.ParameterList(torch.ones(width) / width for width in widths)
         # the statistics that LPIPS states for values in [-1, 1], brought to [0, 1]
         for name, value in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):
             self.register_buffer(name, torch.tensor(value).reshape(3, 1, 1), persistent=False)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        x, y = ((values - self.mean) / self.std for values in (a, b))
-        total = torch.zeros(len(a), dtype=a.dtype, device=a.device)
-        for stage, head in zip(self.stages, self.heads, strict=True):
-            x, y = stage(x), stage(y)
-            difference = F.normalize(x, eps=1e-10) - F.normalize(y, eps=1e-10)
-            total = total + head(difference.square()).mean(dim=(1, 2, 3))
+        x = (torch.cat((a, b)) - self.mean) / self.std
+        total = x.new_zeros(len(a))
+        weights = iter(self.weights)
+        for place, layer in enumerate(self.features):
+            x = layer(x)
+            if place in self.taps:
+                one, other = F.normalize(x, dim=1, eps=1e-10).chunk(2)
+                each = next(weights)[:, None, None] * (one - other).square()
+                total = total + each.sum(1).mean((1, 2))
         return total
 
 
 def load_lpips(
     *,
+    network: str,
     backbone: str,
     backbone_sha256: str,
     heads: str,
@@ -88,37 +101,55 @@ def load_lpips(
 
     Parameters
     ----------
+    network : {"vgg16", "alexnet"}
+        Whose features are compared.
     backbone, backbone_sha256 : str
-        torchvision's VGG-16 trained on ImageNet; its classifier is left out.
+        torchvision's file of that network, trained on ImageNet; its classifier is left out.
     heads, heads_sha256 : str
-        The linear heads of LPIPS 0.1.
+        The channels' weights of LPIPS 0.1, "lin0.model.1.weight" and so on.
     search
         As in `anonymizer.checkpoints.find_weights`.
 
     Raises
     ------
+    ValueError
+        If there is no such network.
     WeightsError
         If a file is absent, altered or of another layout.
     """
+    lpips = Lpips(network)
     paths = (
         find_weights(backbone, backbone_sha256, search),
         find_weights(heads, heads_sha256, search),
     )
-    state = _translate(read_state(paths[0]) | read_state(paths[1]))
-    network = Lpips()
-    fill(network, state, paths[0])
-    return network.requires_grad_(False).eval()
+    state = {n: t for n, t in read_state(paths[0]).items() if n.startswith("features.")}
+    for name, tensor in read_state(paths[1]).items():
+        state[f"weights.{name.removeprefix('lin').split('.')[0]}"] = tensor.flatten()
+    fill(lpips, state, paths[0])
+    return lpips.requires_grad_(False).eval()
 
 
-def _translate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the tensors of both published files to ours."""
-    names, place = {}, 0
-    for stage, (_, convolutions) in enumerate(_STAGES):
-        place += stage > 0  # pooling
-        for i in range(convolutions):
-            for what in ("weight", "bias"):
-                ours = f"stages.{stage}.{2 * i + (stage > 0)}.{what}"
-                names[f"features.{place}.{what}"] = ours
-            place += 2
-        names[f"lin{stage}.model.1.weight"] = f"heads.{stage}.weight"
-    return {names[n]: t for n, t in state.items() if n in names}
+# Layers are numbered as torchvision numbers them; taps are the rectifiers that are compared.
+
+
+def _vgg16() -> tuple[nn.Sequential, tuple[int, ...]]:
+    layers: list[nn.Module] = []
+    taps, before = [], 3
+    for channels, convolutions in _VGG16:
+        layers += [nn.MaxPool2d(2)] if layers else []
+        for _ in range(convolutions):
+            layers += [nn.Conv2d(before, channels, 3, padding=1), nn.ReLU()]
+            before = channels
+        taps.append(len(layers) - 1)
+    return nn.Sequential(*layers), tuple(taps)
+
+
+def _alexnet() -> tuple[nn.Sequential, tuple[int, ...]]:
+    layers = nn.Sequential(
+        nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(),
+        nn.MaxPool2d(3, 2), nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(),
+        nn.MaxPool2d(3, 2), nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(),
+    )  # fmt: skip
+    return layers, (1, 4, 7, 9, 11)

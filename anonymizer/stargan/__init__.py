@@ -5,7 +5,7 @@
 - `generator`, `mapping`, `style_encoder`, `discriminator`: the networks; `widths`, `blocks`
 - `references`: mixtures of references, and references that are refused
 - `losses`, `terms`, `terms_veilens`, `terms_lopez`, `recipe`: what training minimises
-- `flow`, `perceptual`: frozen networks of others that terms ask
+- `flow`: optical flow, a frozen network that a term asks
 - `published`: the authors' weight files
 """
 

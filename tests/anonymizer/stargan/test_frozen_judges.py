@@ -1,4 +1,4 @@
-"""Networks of others that terms ask: optical flow and perceptual distance, from local files."""
+"""A network of others that a term asks: optical flow, from a local file."""
 
 import pytest
 import torch
@@ -12,7 +12,6 @@ from anonymizer.stargan.flow import (
     _positions,
     load_flow,
 )
-from anonymizer.stargan.perceptual import PerceptualDistance, load_perceptual
 
 
 def test_flow_network_has_the_published_number_of_parameters():
@@ -68,42 +67,3 @@ def test_a_published_flow_file_is_read(tmp_path):
 def test_pictures_of_odd_sides_are_refused():
     with pytest.raises(ValueError, match="multiples of 8 and 64 px at least"):
         FlowNetwork()(torch.rand(1, 3, 64, 60), torch.rand(1, 3, 64, 60))
-
-
-def test_distance_of_a_picture_to_itself_is_zero_and_grows():
-    torch.manual_seed(0)
-    network = PerceptualDistance().requires_grad_(False)
-    picture, noise = torch.rand(2, 3, 64, 70), torch.randn(2, 3, 64, 70)
-    assert network(picture, picture).tolist() == [0, 0]
-    near, far = (network(picture, (picture + s * noise).clamp(0, 1)) for s in (0.02, 0.2))
-    assert (far > near).all()
-    assert (near > 0).all()
-
-
-def test_distance_has_a_gradient():
-    torch.manual_seed(0)
-    network = PerceptualDistance().requires_grad_(False)
-    picture = torch.rand(1, 3, 64, 64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(network(torch.rand(1, 3, 64, 64), picture).sum(), picture)
-    assert gradient.any()
-
-
-def test_published_perceptual_files_are_read(tmp_path):
-    torch.manual_seed(0)
-    network = PerceptualDistance()
-    features = dict(network.features.state_dict(prefix="features."))
-    torch.save(features | {"classifier.1.weight": torch.zeros(2, 2)}, tmp_path / "alexnet.pth")
-    lines = {
-        f"lin{i}.model.1.weight": torch.rand(1, len(w), 1, 1) for i, w in enumerate(network.weights)
-    }
-    torch.save(lines, tmp_path / "lines.pth")
-    again = load_perceptual(
-        features="alexnet.pth",
-        features_sha256=hash_file(tmp_path / "alexnet.pth"),
-        weights="lines.pth",
-        weights_sha256=hash_file(tmp_path / "lines.pth"),
-        search=[tmp_path],
-    )
-    assert torch.equal(again.features[3].weight, network.features[3].weight)
-    for i, weight in enumerate(again.weights):
-        assert torch.equal(weight, lines[f"lin{i}.model.1.weight"].flatten())
