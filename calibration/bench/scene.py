@@ -14,6 +14,7 @@ from calibration.bench.truth import BenchTruth, true_camera
 from hardware.cameras import SensorMode
 from hardware.frames import Roi, shifted_cfa
 from optics.camera import Camera
+from optics.grids import coordinates
 from optics.imaging import StrayLight
 from optics.lenses import ZernikeLens
 from optics.units import check_length, check_positive
@@ -172,7 +173,7 @@ class BenchScene:
         key = tuple(round(v, 9) for v in (distance, *tangent, *fraction))
         if key not in self._psfs:
             with torch.no_grad():
-                psf = self._steered(fraction).psf([distance], fields=[tangent])[0, 0]
+                psf = self._displaced(distance, tangent, fraction)
                 psf = self._stray.psf(psf, frame=self.frame.shape)
                 width = self.source.diameter / distance * self.camera.sensor_distance
                 psf = disc_blur(psf, width / self.frame.pixel_pitch).clamp(min=0).double()
@@ -181,6 +182,24 @@ class BenchScene:
                 self._psfs.popitem(last=False)
         self._psfs.move_to_end(key)
         return self._psfs[key]
+
+    def _displaced(
+        self, distance: float, tangent: tuple[float, float], fraction: tuple[float, float]
+    ) -> Tensor:
+        """PSFs (3, h, w) without stray light, displaced by a fraction of a pixel.
+
+        The light of flat cells goes where the lens sends it: what limits it moves along.
+        """
+        camera = self._steered(fraction)
+        planes = []
+        for band in camera.sensor.bands:
+            waves, weights = band.nodes(camera.nodes)
+            spots = camera.spots([distance], waves, fields=[tangent])[0, 0]
+            if camera.mask.pixelated:
+                down, across = (_envelope_moved(camera, waves, part) for part in fraction)
+                spots = spots * down[:, :, None] * across[:, None, :]
+            planes.append(torch.einsum("w,whv->hv", weights.to(spots), spots))
+        return torch.stack(planes)
 
     def _steered(self, fraction: tuple[float, float]) -> Camera:
         """Return the camera whose wavefront is tilted so that the spot moves by part of a pixel.
@@ -217,6 +236,23 @@ def disc_blur(psf: Tensor, diameter: float) -> Tensor:
     spectrum = torch.fft.rfft2(psf.double()) * transfer
     blurred: Tensor = torch.fft.irfft2(spectrum, s=psf.shape[-2:])
     return blurred.to(psf)
+
+
+def _envelope_moved(camera: Camera, waves: Tensor, by: float) -> Tensor:
+    """Factors (W, window) of the light of flat cells with its envelope moved by part of a pixel.
+
+    Means over the pixels of the sinc^2 about the image, over those of the one about the window's
+    middle, which is where a camera has it: near a zero of both they stay finite.
+    """
+    parts, pitch = camera.subsamples, camera.sensor.pitch
+    place = coordinates(camera.window * parts, pitch / parts)
+    rate = camera.mask.cell / (waves * camera.sensor_distance)
+
+    def mean(middle: float) -> Tensor:
+        points = torch.sinc(rate[:, None] * (place - middle)).square()
+        return points.reshape(len(waves), camera.window, parts).mean(-1)
+
+    return mean(by * pitch) / mean(0.0)
 
 
 def _overlap(first: int, size: int, begin: int, count: int) -> tuple[slice, slice] | None:

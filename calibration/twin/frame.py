@@ -117,7 +117,11 @@ class Transform:
         #: Energy (S, P, Q) or a number by which intensities count: scale and sinc^2 of flat cells.
         self.weight = torch.tensor(1.0 if window.strips else scale**2, dtype=dtype.to_real())
         if frame.pixelated:
-            down, across = (torch.sinc(self._rate * line).square() for line in (down, across))
+            # about the image, wherever the window lies: there the lens sends what cells spread
+            down, across = (
+                torch.sinc(self._rate * (line + middle)).square()
+                for line, middle in zip((down, across), window.centre, strict=True)
+            )
             self.weight = (self.weight * down[:, :, None] * across).to(dtype.to_real())
 
     def _chirp(self, points: int, centre: float) -> Lines:

@@ -22,6 +22,7 @@ from hardware.cameras import CaptureSettings, SensorNoise
 from hardware.frames import Roi
 from optics import Sensor
 from optics.sensor import Band
+from tests.calibration.bench_stacks import scene_rates, small_design
 from tests.optics.cameras import small_camera
 
 NONE = BenchErrors(**dict.fromkeys((f.name for f in dataclasses.fields(BenchErrors)), 0.0))
@@ -107,6 +108,20 @@ def test_the_spot_moves_with_the_source_also_by_parts_of_a_pixel(x):
     expected = np.array([-x / 2, x]) * z / 1.0 / PITCH + (np.array(FRAME) - 1) / 2
     # The window is centred on a pixel and cuts the rings of the disc half a pixel unevenly.
     np.testing.assert_allclose(centroid(plane), expected, atol=0.03)
+
+
+def test_an_image_between_two_pixels_is_the_same_in_the_windows_of_either():
+    """A frame of even sides has its middle between two pixels."""
+    frame = (90, 98)
+    source = Source(peak_rate=4e5, reference=0.3, diameter=0.0, ambient=0.0)
+    rig = open_bench(small_design(), seed=1, errors=NONE, source=source, shape=frame)
+    seen = []
+    for side in (-1e-12, 1e-12):
+        rig.camera.scene.truth = dataclasses.replace(rig.truth, boresight=(side, side))
+        seen.append(scene_rates(rig, [0.3], Roi(0, 0, *frame))[0])
+    lit = (seen[0] > 0) & (seen[1] > 0)
+    assert 0 < (seen[0] > 0).sum() - lit.sum() < 0.1 * lit.sum()  # two windows
+    np.testing.assert_allclose(*(rates[lit] for rates in seen), rtol=1e-3)
 
 
 def test_light_falls_with_the_square_of_the_distance():
