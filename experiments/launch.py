@@ -19,7 +19,7 @@ import sys
 import time
 import traceback
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ def run_job(
     main: Main,
     *,
     check: Check | None = None,
+    named: Mapping[str, str] | None = None,
     config_module: str = "configs",
     arguments: Sequence[str] | None = None,
 ) -> None:
@@ -91,6 +92,9 @@ def run_job(
         The job; it gets the settings in SI units and the run folder.
     check : callable, optional
         Raises ValueError where settings contradict each other; called before a folder is made.
+    named : mapping of str to str, optional
+        Numbers that may also be given by name, each with the group that the name chooses from:
+        {"size": "budget"} reads size=small as budget=small, and leaves size=64 alone.
     config_module : str
         Package that holds the configs.
     arguments : sequence of str, optional
@@ -107,6 +111,7 @@ def run_job(
         sys.exit(0)
     if words and "=" not in words[0] and not words[0].startswith(("-", "~")):
         words[0] = f"what={words[0]}"
+    words = [_by_name(word, named or {}) for word in words]
     try:
         flags, overrides = _split(words)
         folder = _prepare(job, flags, overrides, check, config_module)
@@ -153,6 +158,11 @@ def _short(value: Any) -> str:
 
 
 # Before the job
+
+
+def _by_name(word: str, groups: Mapping[str, str]) -> str:
+    key, _, value = word.partition("=")
+    return f"{groups[key]}={value}" if key in groups and value[:1].isalpha() else word
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -25,9 +25,10 @@ def lab(tmp_path, monkeypatch, capsys):
     for module in (settings, composing):
         monkeypatch.setattr(module, "OWN_PACKAGES", (*settings.OWN_PACKAGES, "tests"))
 
-    def call(*words, main=shine.main):
+    def call(*words, main=shine.main, **more):
+        more |= {"check": shine.check, "config_module": EXAMPLE}
         with pytest.raises(SystemExit) as end:
-            launch.run_job("shine", main, check=shine.check, config_module=EXAMPLE, arguments=words)
+            launch.run_job("shine", main, arguments=words, **more)
         return end.value.code or 0, *capsys.readouterr()
 
     return call
@@ -53,6 +54,17 @@ def test_a_run_ends_with_its_folder_and_moves_latest(lab):
 def test_a_leading_bare_word_says_what(lab):
     _, output, _ = lab("shadow")
     assert read_json(Path(output.splitlines()[-1]) / "config.json")["what"] == "shadow"
+
+
+@pytest.mark.parametrize(
+    ("word", "steps", "mask"),
+    [("steps=relief", 3, "Relief"), ("steps=pinhole", 3, "Pinhole"), ("steps=7", 7, "Relief")],
+)
+def test_a_number_given_by_name_chooses_from_its_group(lab, word, steps, mask):
+    _, output, _ = lab(word, named={"steps": "mask"})
+    config = read_json(Path(output.splitlines()[-1]) / "config.json")
+    assert config["steps"] == steps
+    assert config["mask"]["_target_"].endswith(mask)
 
 
 @pytest.mark.parametrize(
