@@ -4,9 +4,9 @@ The camera of a finished co-design run looks at faces, with noise; its regressor
 off the measurement; a generator makes another face of the same structure, against a discriminator.
 
     ./lab anonymize run=latest                        the newest co-design run, our recipe
-    ./lab anonymize run=latest budget=small            64 px, half an hour on two cores
+    ./lab anonymize run=latest size=small              64 px, half an hour on two cores
     ./lab anonymize run=latest recipe=lopez2024       the published recipe
-    ./lab anonymize job=demo run=latest budget=small   with the camera of ./lab demo
+    ./lab anonymize job=demo run=latest size=small     with the camera of ./lab demo
     ./lab anonymize resume=true                       go on with the newest interrupted run
 """
 
@@ -208,4 +208,4 @@ def check(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_job("anonymize", main, check=check)
+    run_job("anonymize", main, check=check, named={"size": "budget"})
