@@ -5,5 +5,7 @@
 - `heatmaps`, `regressors`: points on privacy images
 - `recognition`: recognisers of identity and the protocol that measures them
 - `stargan`: the anonymizer, a measurement and a style become a face
-- `checkpoints`: weight files, `colour`: sRGB
+- `protection`: photographs already taken; `vault`: their originals, sealed; `keystream`: secrets
+- `metrics`: what an anonymizer keeps and what it hides; `perceptual`: how different pictures look
+- `checkpoints`, `module_files`: weight files; `colour`: sRGB
 """

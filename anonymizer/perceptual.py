@@ -4,8 +4,8 @@ Pictures are (B, 3, H, W), sRGB in [0, 1]; values outside are taken as they are.
 
 References
 ----------
-.. [1] R. Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric",
-   CVPR 2018, eq. 1.
+R. Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric",
+CVPR 2018, eq. 1.
 """
 
 from abc import ABC, abstractmethod
@@ -42,7 +42,7 @@ class StructuralDistance(PerceptualDistance):
 
 
 class Lpips(PerceptualDistance):
-    r"""LPIPS 0.1: weighted differences of unit-length features of a network for objects [1]_.
+    r"""LPIPS 0.1: weighted differences of unit-length features of a network for objects.
 
     .. math:: d = \sum_l \frac{1}{H_l W_l} \sum_{h,w} w_l \cdot
               (\hat f^l_{hw}(a) - \hat f^l_{hw}(b))^2

@@ -45,10 +45,10 @@ nitpick_ignore_regex = [
     ("py:obj", r"(?s).*"),  # parameters and symbols are written `name` as well
     (
         "py:.*",
-        r"(abc|collections|datetime|gdstk|http|io|numpy|omegaconf|onnxruntime|pathlib|socket|torch"
-        r"|types)\..*",
+        r"(abc|collections|cryptography|datetime|gdstk|http|io|numpy|omegaconf|onnxruntime|pathlib"
+        r"|socket|torch|types)\..*",
     ),
-    ("py:class", r"calibration\.bayer\.T"),  # a type variable
+    ("py:class", r"calibration\.bayer\.T|.*\.Strength"),  # type variables
     ("py:class", "Tensor"),  # quoted, where a module loads without torch
     ("py:class", r"experiments\..*"),  # jobs are documented in parts
 ]

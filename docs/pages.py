@@ -16,12 +16,17 @@ LIBRARIES = {
         "units grids materials zernike masks fabrication lenses propagation camera imaging sensor "
         "quality"
     ),
-    "anonymizer": "alignment detection teachers heatmaps regressors recognition checkpoints",
+    "anonymizer": (
+        "alignment detection teachers heatmaps regressors recognition stargan protection vault "
+        "metrics perceptual checkpoints"
+    ),
     "hardware": (
         "errors clock frames cameras motion lights modulators rig safety session agent serial_link "
         "raw dng storage fabrication"
     ),
-    "calibration": "errors noise psf stack twin bench surface placement precompensation",
+    "calibration": (
+        "errors noise psf edge target geometry relief twin retrieval compare measured_camera bench"
+    ),
 }
 
 #: The modules of the jobs that are useful as a library.

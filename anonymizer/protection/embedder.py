@@ -39,6 +39,7 @@ class ProFaceEmbedder(nn.Module):
         self.tImgNet = _Branch(dropout)
 
     def forward(self, original: Tensor, obfuscated: Tensor) -> Tensor:
+        """Return the protected image (B, 3, H, W)."""
         shape = tuple(original.shape)
         if len(shape) != 4 or shape[1] != 3 or any(n % MULTIPLE for n in shape[2:]):
             raise ValueError(

@@ -12,10 +12,11 @@ Values are sRGB in [-1, 1], key maps are -1 or +1.
 
 References
 ----------
-.. [1] L. Yuan et al., "PRO-Face S: Privacy-preserving reversible obfuscation of face images via
-   secure flow-based network", IEEE Trans. Circuits Syst. Video Technol. 34 (2024).
-.. [2] J. Jing et al., "HiNet: Deep image hiding by invertible network", ICCV 2021, eqs. 1-4; its
-   blocks only add to u.
+L. Yuan et al., "PRO-Face S: Privacy-preserving reversible obfuscation of face images via secure
+flow-based network", IEEE Trans. Circuits Syst. Video Technol. 34 (2024).
+
+J. Jing et al., "HiNet: Deep image hiding by invertible network", ICCV 2021, eqs. 1-4; its blocks
+only add to u.
 """
 
 from collections.abc import Mapping

@@ -6,8 +6,8 @@ it is a protection from onlookers alone.
 
 References
 ----------
-.. [1] L. Yuan et al., "PRO-Face: A generic framework for privacy-preserving recognizable
-   obfuscation of face images", ACM Multimedia 2022.
+L. Yuan et al., "PRO-Face: A generic framework for privacy-preserving recognizable
+obfuscation of face images", ACM Multimedia 2022.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from anonymizer.recognition.recognizer import Recognizer
 
 
 class ProFace(Protection):
-    """PRO-Face [1]_ with one obfuscator.
+    """PRO-Face with one obfuscator.
 
     Parameters
     ----------

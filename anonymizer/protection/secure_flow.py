@@ -7,8 +7,8 @@ without loss, and under a proof, seals them in the vault's container instead.
 
 References
 ----------
-.. [1] L. Yuan et al., "PRO-Face S: Privacy-preserving reversible obfuscation of face images via
-   secure flow-based network", IEEE Trans. Circuits Syst. Video Technol. 34 (2024).
+L. Yuan et al., "PRO-Face S: Privacy-preserving reversible obfuscation of face images via
+secure flow-based network", IEEE Trans. Circuits Syst. Video Technol. 34 (2024).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from anonymizer.protection.obfuscators import Obfuscator
 
 
 class ProFaceS(Protection):
-    """PRO-Face S [1]_.
+    """PRO-Face S.
 
     Recovery is as near the original as training made it; `anonymizer.protection.flow` says why.
 

@@ -47,6 +47,7 @@ class AttributeHead(nn.Module):
         )
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """Return the logits (B, 2)."""
         logits: Tensor = self.head(embeddings)
         return logits
 

@@ -192,7 +192,7 @@ def pack_pixels(pixels: Pixels) -> bytes:
 
 
 def unpack_pixels(packed: bytes, shape: tuple[int, int]) -> Pixels:
-    """Return pixels (*shape, 3), never unpacking more than they have."""
+    """Return pixels (H, W, 3) of `shape`, never unpacking more than they have."""
     wanted = shape[0] * shape[1] * 3
     unpacker = zlib.decompressobj()
     try:

@@ -32,6 +32,7 @@ class AeiNet(nn.Module):
         self.generator = _Generator()
 
     def forward(self, faces: Tensor, identity: Tensor) -> Tensor:
+        """Return the faces with another identity."""
         swapped: Tensor = self.generator(self.encoder(faces), identity)
         return swapped
 

@@ -36,6 +36,7 @@ class SimSwapGenerator(nn.Module):
         self.last_layer = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(first, 3, 7), nn.Tanh())
 
     def forward(self, faces: Tensor, identity: Tensor) -> Tensor:
+        """Return the faces with another identity."""
         x = self.first_layer(faces)
         for i in range(1, len(_WIDTHS)):
             x = self.get_submodule(f"down{i}")(x)
