@@ -27,8 +27,8 @@ from anonymizer.protection.identity_networks import (
     group_norm,
 )
 from anonymizer.protection.identity_transformer import IdentityTransformer, draw_codes, nibbles
-from anonymizer.protection.training import FaceBatch, Trainable
-from anonymizer.recognition import FACE_SIZE, Recognizer
+from anonymizer.protection.training import FaceBatch, Trainable, to_face_size
+from anonymizer.recognition import Recognizer
 from anonymizer.recognition.heads import Head
 
 
@@ -214,10 +214,7 @@ class IdentityTraining(Trainable):
 
     def _features(self, faces: Tensor) -> Tensor:
         """Return the recogniser's features of faces in [-1, 1], at the size that it takes."""
-        shape = (FACE_SIZE, FACE_SIZE)
-        if tuple(faces.shape[2:]) != shape:
-            faces = F.interpolate(faces, shape, mode="bilinear", antialias=True)
-        return self.recognizer.embed((faces + 1) / 2)
+        return self.recognizer.embed(to_face_size((faces + 1) / 2))
 
 
 def least_squares(scores: Iterable[Tensor], target: float) -> Tensor:

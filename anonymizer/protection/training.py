@@ -106,8 +106,13 @@ class Trainable(nn.Module, ABC):
 
 def unit_embeddings(recognizer: Recognizer, faces: Tensor) -> Tensor:
     """Embed aligned faces (B, 3, H, W), linear light, of another size than recognisers take."""
-    if faces.shape[-2:] != (FACE_SIZE, FACE_SIZE):
-        shape = (FACE_SIZE, FACE_SIZE)
-        faces = F.interpolate(faces, shape, mode="bilinear", align_corners=False, antialias=True)
-    vectors: Tensor = recognizer(faces)
+    vectors: Tensor = recognizer(to_face_size(faces))
     return vectors
+
+
+def to_face_size(faces: Tensor) -> Tensor:
+    """Resize aligned faces (B, 3, H, W) to the side that recognisers take, without aliasing."""
+    shape = (FACE_SIZE, FACE_SIZE)
+    if faces.shape[-2:] == shape:
+        return faces
+    return F.interpolate(faces, shape, mode="bilinear", align_corners=False, antialias=True)

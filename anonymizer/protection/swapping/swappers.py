@@ -15,19 +15,24 @@ from anonymizer.protection.swapping.identities import ArcFaceResNet, IrSe50, uni
 from anonymizer.recognition.recognizer import FACE_SIZE, Recognizer
 
 
-class FaceShifter(Swapper):
-    """FaceShifter's first stage; it works on sRGB in [-1, 1] at 256 px.
+class _PublishedSwapper(Swapper):
+    """A network that swaps faces, and whose identities it knows.
 
     Parameters
     ----------
-    network : AeiNet
+    network : Module
+        Maps faces and identities (B, 512) to swapped faces.
     identities : Recognizer
         Whose unit vectors of 512 dimensions the network was trained with.
     """
 
-    def __init__(self, network: aei_net.AeiNet, identities: Recognizer) -> None:
+    def __init__(self, network: nn.Module, identities: Recognizer) -> None:
         super().__init__()
         self.network, self.identities = network, identities
+
+
+class FaceShifter(_PublishedSwapper):
+    """FaceShifter's first stage, an `AeiNet`; it works on sRGB in [-1, 1] at 256 px."""
 
     def forward(self, faces: Tensor, sources: Tensor) -> Tensor:
         shape = (faces.shape[-2], faces.shape[-1])
@@ -39,19 +44,8 @@ class FaceShifter(Swapper):
         return decode_srgb((swapped + 1) / 2)
 
 
-class SimSwap(Swapper):
-    """SimSwap's generator for 224 px; it works on sRGB in [0, 1].
-
-    Parameters
-    ----------
-    network : SimSwapGenerator
-    identities : Recognizer
-        Whose unit vectors of 512 dimensions the network was trained with.
-    """
-
-    def __init__(self, network: simswap.SimSwapGenerator, identities: Recognizer) -> None:
-        super().__init__()
-        self.network, self.identities = network, identities
+class SimSwap(_PublishedSwapper):
+    """SimSwap's generator for 224 px, a `SimSwapGenerator`; it works on sRGB in [0, 1]."""
 
     def forward(self, faces: Tensor, sources: Tensor) -> Tensor:
         shape = (faces.shape[-2], faces.shape[-1])
