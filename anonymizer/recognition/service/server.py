@@ -17,6 +17,8 @@ CONNECTIONS = 64
 """Most connections at a time; further ones are closed."""
 SILENCE = 10.0
 """Longest time in which a connection brings no whole head of a request [s]."""
+START_WITHIN = 60.0
+"""Longest time for the server to come up [s]."""
 LONGEST_HEAD = 16 * 1024
 """Most bytes of a request before its body."""
 
@@ -99,7 +101,7 @@ class RecognitionServer:
             If the server does not come up.
         """
         self._thread.start()
-        deadline = time.monotonic() + SILENCE
+        deadline = time.monotonic() + START_WITHIN
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 raise RuntimeError("the server did not start; its log says why")

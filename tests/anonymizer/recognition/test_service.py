@@ -264,23 +264,26 @@ def test_silent_connections_are_closed(running, monkeypatch):
             assert silent.recv(100) == b""
 
 
-def test_connections_beyond_the_limit_are_closed_and_others_served(running, monkeypatch, client):
+def test_connections_beyond_the_limit_are_closed_and_others_served(running, monkeypatch):
     monkeypatch.setattr("anonymizer.recognition.service.server.CONNECTIONS", 3)
     monkeypatch.setattr("anonymizer.recognition.service.server.SILENCE", 100)
-    _, server = running
-    host, port = server.url.removeprefix("http://").split(":")
-    client.info()  # one connection, which stays
-    more = [socket.create_connection((host, int(port)), timeout=60) for _ in range(4)]
-    left = more
-    while len(left) > 2:
-        ended = select.select(left, [], [], 60)[0]
-        assert ended
-        left = [one for one in left if one not in ended]
-    client.info()
-    assert len(left) == 2
-    assert select.select(left, [], [], 0)[0] == []
-    for one in more:
-        one.close()
+    made, _ = running
+    with RecognitionServer(made.app(), port=0) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        all_five = [socket.create_connection((host, int(port)), timeout=60) for _ in range(5)]
+        left = all_five
+        while len(left) > 3:
+            ended = select.select(left, [], [], 60)[0]
+            assert ended
+            left = [one for one in left if one not in ended]
+        connection = http.client.HTTPConnection(host, int(port))
+        connection.sock = left[0]
+        connection.request("GET", "/v1/info", headers=signed("GET", "/v1/info"))
+        assert connection.getresponse().status == 200
+        assert len(left) == 3
+        assert select.select(left[1:], [], [], 0)[0] == []
+        for one in all_five:
+            one.close()
 
 
 def test_a_busy_recogniser_refuses_the_seventeenth(running, client):
