@@ -1,4 +1,4 @@
-"""The best linear inversion with the exact PSF, and what recognisers find in it."""
+"""The best linear inversion of a camera, and what recognisers find in it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +20,7 @@ from optics.quality import wiener
 
 
 class Inversion:
-    """Wiener inversion with the exact PSF, then the recognisers as they are.
+    """Wiener inversion, then the recognisers as they are.
 
     Parameters
     ----------
@@ -38,6 +38,8 @@ class Inversion:
         Electrons of scene white per binned pixel; None is the camera's own [e-].
     distance : float, optional
         Where the face is; the reference distance if left out [m].
+    assumed : Tensor, optional
+        (3, h, w) what the attacker takes for the PSF; the exact one if left out.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class Inversion:
         exposure: float | None,
         *,
         distance: float | None = None,
+        assumed: Tensor | None = None,
     ) -> None:
         self.camera, self.psf, self.frames = camera, psf, frames
+        self.assumed = psf if assumed is None else assumed
         self.protocol = protocol
         self.distance = protocol.reference if distance is None else distance
         self.exposure = exposure
@@ -89,7 +93,7 @@ class Inversion:
         level = scenes.light.mean((0, 2, 3))[:, None, None]
         noise = self.camera.sensor.mean_and_variance(level, white_electrons=self.white)[1]
         power = noise.flatten().to(measured) / self.frames * strength
-        found = wiener(measured, self.psf, scene_power=self.power, noise_power=power)
+        found = wiener(measured, self.assumed, scene_power=self.power, noise_power=power)
         light = found[..., : self.pixels, : self.pixels] + scenes.surround[:, :, None, None]
         return network_view(light, scenes.size).clamp(0, 1)
 
@@ -116,7 +120,7 @@ class Inversion:
                 measured = self.measure(test, rows, scenes)
                 for strength in strengths:
                     light = self.invert(measured, scenes, strength)
-                    decibels.setdefault(strength, []).append(_psnr(light, scenes.light))
+                    decibels.setdefault(strength, []).append(psnr(light, scenes.light))
                     faces = align_faces(light, scenes.landmarks)
                     for name, recognizer in recognizers.items():
                         probes.setdefault((strength, name), []).append(recognizer(faces).cpu())
@@ -163,7 +167,7 @@ class Inversion:
         return max(strengths, key=lambda s: (found[s].get("auc", 0.0), found[s]["psnr"]))
 
 
-def _psnr(found: Tensor, true: Tensor) -> Tensor:
+def psnr(found: Tensor, true: Tensor) -> Tensor:
     """Peak signal-to-noise ratio per picture of sRGB values in [0, 1] (B,) [dB]."""
     error = (encode_srgb(found) - encode_srgb(true)).square().mean((1, 2, 3))
     return -10 * error.clamp(min=1e-12).log10()

@@ -9,7 +9,7 @@ import torch
 from anonymizer.recognition.protocol import verify
 from experiments.adversary import Attacker
 from experiments.evaluation import clear_numbers, evaluate_camera
-from experiments.inversion import Inversion, _psnr
+from experiments.inversion import Inversion, psnr
 from experiments.judging import join, limit, limit_people, pool_name
 from experiments.objectives import ScenePower
 from experiments.protocol import Judges, Protocol, verification, worst_of
@@ -158,7 +158,7 @@ def restored(psf, power, *, frames=1, exposure=None, strength=1.0, camera=None):
     test = held()
     attack = Inversion(camera or tiny_camera(), psf, power, protocol(), frames, exposure)
     light = attack.restore(test, ROWS, CPU, strength)
-    return _psnr(light, test.scenes(ROWS, CPU).light).mean().item()
+    return psnr(light, test.scenes(ROWS, CPU).light).mean().item()
 
 
 def test_a_sharp_picture_is_restored_and_one_without_a_band_is_not(power):
@@ -217,7 +217,7 @@ def test_tuning_takes_what_finds_most_and_without_names_what_looks_best(power):
 def test_the_ratio_of_a_known_error_is_its_decibels():
     true = torch.ones(2, 3, 4, 4)
     found = torch.full((2, 3, 4, 4), ((0.9 + 0.055) / 1.055) ** 2.4)  # 0.1 below white in sRGB
-    torch.testing.assert_close(_psnr(found, true), torch.full((2,), 20.0), rtol=0, atol=1e-3)
+    torch.testing.assert_close(psnr(found, true), torch.full((2,), 20.0), rtol=0, atol=1e-3)
 
 
 # numbers
