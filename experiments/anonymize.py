@@ -1,4 +1,4 @@
-"""Train the anonymizer: the measurement of a co-designed camera and a style become a new face.
+"""The anonymizer: the measurement of a co-designed camera and a style become a new face.
 
 The camera of a finished co-design run looks at faces, with noise; its regressor reads landmarks
 off the measurement; a generator makes another face of the same structure, against a discriminator.
@@ -8,6 +8,9 @@ off the measurement; a generator makes another face of the same structure, again
     ./lab anonymize run=latest recipe=lopez2024       the published recipe
     ./lab anonymize job=demo run=latest size=small     with the camera of ./lab demo
     ./lab anonymize resume=true                       go on with the newest interrupted run
+    ./lab anonymize apply run=latest source=holiday   other faces in pictures and clips
+    ./lab anonymize apply run=latest source=me.jpg reference=faces   one mixed of those in faces
+    ./lab anonymize run=latest source=synthetic evaluate=true        judged on people never seen
 """
 
 import logging
@@ -21,13 +24,16 @@ import torch
 from anonymizer.stargan import Anonymizer, Discriminator
 from anonymizer.stargan.recipe import Recipe
 from anonymizer.stargan.terms import Judges
+from experiments.anonymizer_evaluation import evaluate
 from experiments.anonymizer_samples import FOLDER, Samples
+from experiments.anonymizer_use import apply, check_use
 from experiments.anonymizing import Trainee, anonymizer_stage, build_recipe, make_trainee
 from experiments.cameras import LEARNED
 from experiments.data.crops import FaceCrops
 from experiments.data.errors import DataError
 from experiments.described import build_setting
 from experiments.distributed import distributed, is_first, wait_for_all
+from experiments.finished_anonymizer import CAMERA_RUN, PEOPLE, WEIGHTS
 from experiments.judging import join, open_crops
 from experiments.launch import find_run, run_job
 from experiments.observer import Observer, open_observer
@@ -39,10 +45,14 @@ from experiments.training import fit
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = "anonymizer.safetensors"
-
 
 def main(settings: Settings, run: Path) -> None:
+    """Train, apply or judge."""
+    mode = _mode(settings)
+    {"train": train, "apply": apply, "evaluate": evaluate}[mode](settings, run)
+
+
+def train(settings: Settings, run: Path) -> None:
     """Train on three quarters and more of the people, and keep the averaged networks."""
     recipe = build_recipe(settings["recipe"])
     processes = distributed(settings["device"])
@@ -86,14 +96,14 @@ def main(settings: Settings, run: Path) -> None:
         atomic_write(run / WEIGHTS, data)
         save_json(run / "metrics.json", curve.last)
         names = sorted({learn.names[i] for i in learn.person})
-        save_json(run / "people.json", {"learned_from": names})
+        save_json(run / PEOPLE, {"learned_from": names})
         log.info("last samples: %s", ", ".join(f"{k} {v:.3f}" for k, v in curve.last.items()))
     wait_for_all()
 
 
 def camera_run(settings: Mapping[str, Any], run: Path) -> Path:
     """Return the folder of the co-design run, the same one when the training is continued."""
-    path = run / "camera_run.json"
+    path = run / CAMERA_RUN
     if path.exists():
         return Path(read_json(path)["folder"])
     source = find_run(settings["job"], str(settings["run"]))
@@ -173,8 +183,20 @@ def _spread(count: int, most: int) -> list[int]:
 
 def check(settings: Settings) -> None:
     """Refuse settings that cannot work, before anything is written."""
-    if settings["what"] != "train":
-        raise SettingsError(f"what = {settings['what']!r}, expected train")
+    if settings["what"] not in ("train", "apply", "evaluate"):
+        raise SettingsError(f"what = {settings['what']!r}, expected train, apply or evaluate")
+    if _mode(settings) == "train":
+        check_training(settings)
+    else:
+        check_use(settings, _mode(settings))
+
+
+def _mode(settings: Mapping[str, Any]) -> str:
+    return "evaluate" if settings["evaluate"] else str(settings["what"])
+
+
+def check_training(settings: Settings) -> None:
+    """Refuse a training that cannot work."""
     if settings["run"] is None and not settings["resume"]:
         raise SettingsError(
             "run = null: the camera comes from a co-design run; give run=latest or its folder, and "

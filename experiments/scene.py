@@ -124,10 +124,10 @@ def load_scenes(crops: FaceCrops, index: Sequence[int] | np.ndarray) -> Scenes:
     pixels = torch.from_numpy(np.array(crops.images[rows]))
     light = _LINEAR[pixels.long()].permute(0, 3, 1, 2).contiguous()
     landmarks = torch.from_numpy(crops.landmarks[rows]).to(torch.float32)
-    return Scenes(light, landmarks, _border_mean(light), crops.context)
+    return Scenes(light, landmarks, border_mean(light), crops.context)
 
 
-def _border_mean(light: Tensor) -> Tensor:
+def border_mean(light: Tensor) -> Tensor:
     """Mean light of the outermost pixels (B, 3)."""
     edges = (light[..., 0, :], light[..., -1, :], light[..., :, 0], light[..., :, -1])
     return torch.cat(edges, -1).mean(-1)
@@ -171,7 +171,7 @@ def reframe(scenes: Scenes, framing: Framing, generators: Sequence[torch.Generat
     light = functional.grid_sample(
         scenes.light, grid, mode="bilinear", padding_mode="border", align_corners=False
     )
-    return replace(scenes, light=light, landmarks=landmarks, surround=_border_mean(light))
+    return replace(scenes, light=light, landmarks=landmarks, surround=border_mean(light))
 
 
 def crop_pixels(camera: Imager, distance: float, context: float) -> int:

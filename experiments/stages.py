@@ -14,7 +14,7 @@ processes.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -252,6 +252,14 @@ class StaticCamera:
             return network_view(seen, batch.scenes.size)
 
 
+class Recorder(Protocol):
+    """Records batches: a finished camera, or one with something behind it."""
+
+    def look(self, batch: Batch, generator: torch.Generator, favourite: float | None) -> Tensor:
+        """Return what became of `batch` (B, 3, S, S), as `StaticCamera.look` does."""
+        ...
+
+
 def clear_stage(
     regressor: nn.Module, utility: HeatmapTerm, crops: FaceCrops, plan: Schedule, setting: Setting
 ) -> Stage:
@@ -308,7 +316,7 @@ def _regressor_stage(
 
 def attacker_stage(
     name: str,
-    fixed: StaticCamera,
+    fixed: Recorder,
     attacker: Attacker,
     crops: FaceCrops,
     plan: Schedule,
