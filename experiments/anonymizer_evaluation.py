@@ -21,6 +21,7 @@ from experiments.anonymizer_likeness import (
     detection_numbers,
     distribution_numbers,
     diversity_numbers,
+    inception_numbers,
     jitter_numbers,
     landmark_numbers,
 )
@@ -85,10 +86,9 @@ def utility(
         for name in ("detection_rate", "detection_rate_clear"):
             numbers |= missing(name, f"no detector: {error}")
     numbers |= landmark_numbers(finished, outputs, seed)
-    numbers |= diversity_numbers(outputs, finished_perceptual(settings, finished), seed)
-    numbers |= jitter_numbers(finished, maker, outputs, settings["clip_frames"], _CLIPS)
-    reason = "no Inception-v3 weights: they cannot be had here; see frechet_ and kernel_ beside it"
-    return numbers | missing("fid", reason) | missing("kid", reason)
+    numbers |= diversity_numbers(outputs, _network("perceptual", settings, finished), seed)
+    numbers |= inception_numbers(_network("inception", settings, finished), outputs, seed)
+    return numbers | jitter_numbers(finished, maker, outputs, settings["clip_frames"], _CLIPS)
 
 
 def privacy(
@@ -113,11 +113,11 @@ def privacy(
     return numbers | identity.source("reid_source_auc_retrained", probes)
 
 
-def finished_perceptual(settings: Settings, finished: FinishedAnonymizer) -> Any:
-    """Return the network of the LPIPS distance, None if the settings name none."""
-    if "_target_" not in settings["perceptual"]:
+def _network(name: str, settings: Settings, finished: FinishedAnonymizer) -> Any:
+    """Return the frozen network that the settings give under `name`, None without one."""
+    if "_target_" not in settings[name]:
         return None
-    return build(settings["perceptual"]).to(finished.device)
+    return build(settings[name]).to(finished.device)
 
 
 def unseen_people(settings: Settings, finished: FinishedAnonymizer) -> FaceCrops:

@@ -14,6 +14,7 @@ from anonymizer.colour import encode_srgb
 from anonymizer.detection import Detection, Mtcnn, nearest_to_centre
 from anonymizer.heatmaps import normalised_mean_error
 from anonymizer.metrics import (
+    Inception,
     box_distance,
     box_overlap,
     eye_error,
@@ -130,6 +131,33 @@ def distribution_numbers(
             found = over_people(number, person, resamples=_DRAWS, seed=seed)
             out |= estimate(f"{kind}_{name}", found, len(real))
     return out
+
+
+@torch.inference_mode()
+def inception_numbers(network: Inception | None, outputs: Outputs, seed: int) -> Numbers:
+    """Return FID and KID of outputs and clear pictures of the same people, of the same size.
+
+    Those of the network's other variant, or of both without a network, are missing.
+    """
+    names = {"clean": ("fid", "kid"), "cvpr2024": ("fid_cvpr2024", "kid_cvpr2024")}
+    out: Numbers = {}
+    for variant, keys in names.items():
+        reason = f"no Inception-v3 weights of this kind: give their file by inception={variant}"
+        if network is None or network.variant != variant:
+            out |= {k: v for key in keys for k, v in missing(key, reason).items()}
+            continue
+        real, made = (_features(network, faces) for faces in (outputs.clear, outputs.made))
+        for key, apart in zip(keys, (frechet_distance, kernel_distance), strict=True):
+            number = partial(_apart, apart, real, made)
+            found = over_people(number, outputs.crops.person, resamples=_DRAWS, seed=seed)
+            out |= estimate(key, found, len(real))
+    return out
+
+
+def _features(network: Inception, faces: Tensor) -> Tensor:
+    device = next(network.parameters()).device
+    parts = torch.split(encode_srgb(faces), _BATCH)
+    return torch.cat([network(part.to(device)).cpu() for part in parts])
 
 
 def _apart(

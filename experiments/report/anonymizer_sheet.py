@@ -52,6 +52,8 @@ _LIKENESS = {
     "diversity_lpips": "the same, LPIPS",
     "fid": "FID",
     "kid": "KID",
+    "fid_cvpr2024": "FID by torchvision's weights, as Lopez et al., CVPR 2024",
+    "kid_cvpr2024": "KID by torchvision's weights",
 }
 
 

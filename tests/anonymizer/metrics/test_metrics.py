@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 from anonymizer.metrics import (
     box_distance,
@@ -93,6 +94,27 @@ def test_frechet_distance_of_two_gaussians():
     b = 2 * a + torch.tensor([1.0, 0.0, -2.0])
     assert frechet_distance(a, b) == pytest.approx(5 + 3 * (1 + 4 - 2 * 2), rel=1e-5)
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+
+
+class AsTheyAre(torch.nn.Module):
+    """Stands for the network where features are given."""
+
+    num_features = 6
+
+    def forward(self, features):
+        return features
+
+
+@pytest.mark.parametrize("count", [4, 50])  # fewer than dimensions, and more
+def test_frechet_distance_is_that_of_torchmetrics(count):
+    draw = torch.Generator().manual_seed(2)
+    a, b = (torch.randn(count + i, 6, generator=draw, dtype=torch.float64) for i in (0, 3))
+    b = b @ torch.randn(6, 6, generator=draw, dtype=torch.float64) + 0.3
+    oracle = FrechetInceptionDistance(feature=AsTheyAre())
+    oracle.set_dtype(torch.float64)
+    oracle.update(a, real=True)
+    oracle.update(b, real=False)
+    assert frechet_distance(a, b) == pytest.approx(float(oracle.compute()), rel=1e-4)
 
 
 def test_kernel_distance_is_unbiased_and_grows():
