@@ -34,7 +34,6 @@ from experiments.settings import Settings, SettingsError, build
 from experiments.store import load_arrays, read_json, save_arrays, save_json
 
 REPORT, PICTURES = "attack.json", "reconstructions.npz"
-_SHOWN = 8  # test people in the picture wall
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ def main(settings: Settings, run: Path) -> None:
         if (run / name / PICTURES).exists():
             arrays = load_arrays(run / name / PICTURES)
             shown |= {f"{name}\n{key}": torch.from_numpy(arrays[key]) for key in arrays}
-    pictures = wall(trial, _SHOWN) | shown
+    pictures = wall(trial) | shown
     write_sheet(run, attack_sheet(described(settings), found, pictures))
 
 

@@ -19,8 +19,6 @@ from experiments.scene import Scenes, generator_for, network_view
 from optics import blur
 from optics.reconstruction import CroppedBlur, admm_tv, richardson_lucy
 
-_SHOWN = 8  # reconstructions kept, of the first test pictures
-
 
 class Deconvolution(Attack):
     """Undo the lens, then let public recognisers look.
@@ -83,8 +81,8 @@ class Deconvolution(Attack):
                 found, decibels = _probes(trial, inverter, trial.held, trial.lookers(), strength)
                 conditions[key] = numbers(trial.verify(found)) | {"psnr": decibels}
                 chosen[key] = strength
-                first = trial.held.batches(_SHOWN)[0]
-                pictures[key] = inverter.restore(trial.held, first, trial.device, strength).cpu()
+                light = inverter.restore(trial.held, trial.shown, trial.device, strength)
+                pictures[key] = light.cpu()
         return Outcome(conditions, chosen, pictures=pictures)
 
     def _believed(self, camera: CameraDefence, seed: int) -> dict[str, list[Tensor]]:

@@ -7,13 +7,9 @@ from torch import Tensor
 
 from anonymizer.recognition import proportion
 from experiments.attacks.defence import Faces, ProtectionDefence, draw_keys
-from experiments.attacks.trial import Attack, Outcome, Trial, numbers
+from experiments.attacks.trial import FALSE_ACCEPTS, RULE, Attack, Outcome, Trial, numbers
 from experiments.protocol import TestSet
 from experiments.scene import generator_for
-
-_RATES = (1e-3, 1e-2, 1e-1)  # false accepts, the lowest that the clear impostors can carry
-_RULE = 30  # false accepts that a rate must rest on
-_SHOWN = 8  # reconstructions kept, of the first test pictures
 
 
 class WrongKey(Attack):
@@ -77,7 +73,8 @@ def lowest_rate(trial: Trial) -> float:
     """Return the lowest rate of false accepts that the test people's impostor pairs can carry."""
     person = trial.held.crops.person
     impostors = int((person[:, None] < person[None]).sum())
-    return next((rate for rate in _RATES if rate * impostors >= _RULE), _RATES[-1])
+    rates = [rate for rate in FALSE_ACCEPTS if rate * impostors >= RULE]
+    return min(rates, default=FALSE_ACCEPTS[0])
 
 
 def _thresholds(trial: Trial, people: TestSet) -> dict[str, float]:

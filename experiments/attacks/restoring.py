@@ -16,7 +16,6 @@ from experiments.attacks.trial import Attack, Outcome, Trial, numbers
 from experiments.sampling import derive_seed
 from experiments.stages import Schedule
 
-_SHOWN = 8  # reconstructions kept, of the first test pictures
 _GROUP = 8  # channels normalised together
 
 
@@ -142,7 +141,6 @@ class LearnedInversion(Attack):
     @staticmethod
     @torch.no_grad()
     def _pictures(trial: Trial, network: nn.Module) -> Tensor:
-        rows = trial.held.batches(_SHOWN)[0]
-        faces = trial.faces(trial.held, rows, 1)
+        faces = trial.faces(trial.held, trial.shown, 1)
         out: Tensor = network(trial.defence.show(faces))
         return out.cpu()

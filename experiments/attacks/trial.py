@@ -27,6 +27,9 @@ Restore = Callable[[Tensor], Tensor]
 """What is shown (B, 3, S, S) to what it is believed to be, linear light [0, 1]."""
 Found = dict[str, Verification]
 
+FALSE_ACCEPTS = (1e-1, 1e-2, 1e-3, 1e-4)
+RULE = 30  # false accepts that a rate must rest on
+SHOWN = 8  # people whose reconstructions are kept
 ACTORS = {
     "A0": "views protected pictures with public recognisers",
     "A1": "has the public code and pictures of other people, and trains",
@@ -106,6 +109,12 @@ class Trial:
         held = TestSet(crops, replace(self.framing, flip=False), seed)
         held.enrol(self.pool)
         return held
+
+    @cached_property
+    def shown(self) -> NDArray[np.int64]:
+        """Test pictures of which reconstructions are kept: one of each of the first people."""
+        first = np.unique(self.held.crops.person, return_index=True)[1]
+        return np.sort(first)[:SHOWN]
 
     @cached_property
     def data_sha256(self) -> str:
@@ -204,6 +213,8 @@ class Trial:
         """
         people = people or self.held
         person, image = people.crops.person, np.arange(len(people.crops))
+        impostors = int((person[:, None] != person[None]).sum())
+        rates = [rate for rate in FALSE_ACCEPTS if rate * impostors >= RULE]
         return {
             name: verify(
                 vectors.numpy(),
@@ -212,6 +223,7 @@ class Trial:
                 gallery_person=person,
                 probe_image=image,
                 gallery_image=image,
+                false_accepts=rates,
                 resamples=resamples,
                 seed=self.seed,
             )
@@ -263,7 +275,7 @@ class Outcome:
     curve : sequence of mapping
         Learning curve on the tuning people: pictures seen and AUC.
     pictures : mapping of str to Tensor
-        Reconstructions (n, 3, S, S) of the first test pictures, by condition.
+        Reconstructions (n, 3, S, S) of the pictures `Trial.shown`, by condition.
     reason : str
         Why it does not apply.
     """

@@ -26,10 +26,9 @@ Found = Mapping[str, Mapping[str, Any]]
 
 
 @torch.no_grad()
-def wall(trial: Trial, count: int) -> dict[str, Tensor]:
-    """Return the first test pictures (n, 3, S, S), clear and as the defence shows them."""
-    rows = trial.held.batches(count)[0]
-    faces = trial.faces(trial.held, rows, 1)
+def wall(trial: Trial) -> dict[str, Tensor]:
+    """Return the pictures `trial.shown` (n, 3, S, S), clear and as the defence shows them."""
+    faces = trial.faces(trial.held, trial.shown, 1)
     clear = faces.scenes.light.cpu()
     return {"original": clear, "shown": trial.defence.show(faces).clamp(0, 1).cpu()}
 

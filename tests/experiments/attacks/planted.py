@@ -14,7 +14,7 @@ from tests.experiments.tiny_codesign import TinyRecognizer
 
 SIZE = 32
 STILL = Framing(0, 0, 0, False)
-SHORT = Schedule(steps=40, batch=16, learning_rate=3e-2)
+SHORT = Schedule(steps=24, batch=16, learning_rate=1e-2)
 
 
 def people(first: int, count: int, each: int = 3, size: int = SIZE) -> FaceCrops:
