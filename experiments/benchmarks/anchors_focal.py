@@ -81,7 +81,7 @@ def depths_together(double: bool) -> tuple[float, float]:
     height = scene.height.to(_real(double))
     alone = [_psf(scene, height, slice(d, d + 1)) for d in range(16)]
     error = _distance(_psf(scene, height), torch.cat(alone).to(torch.float64))
-    return error, 1e-13 if double else 1e-7  # the same operations in the same order
+    return error, 1e-13 if double else 5e-7  # rounding: one goes by matrices, all by chirps
 
 
 def chirp_equals_matrix(double: bool) -> tuple[float, float]:

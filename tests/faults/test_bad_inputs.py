@@ -58,7 +58,7 @@ SETTINGS = [
     (["clear.steps=[1,2]"], 2, "clear.steps", "expected a whole number"),
     (["seed=-1"], 2, "seed", "expected 0 to"),
     (["device=gpu"], 2, "device = 'gpu'", "auto, cpu or cuda"),
-    (["what=trian"], 2, "what = 'trian'", "train or evaluate"),
+    (["what=trian"], 2, "what = 'trian'", "train, evaluate or simulate"),
     (["size=72"], 2, "size = 72", "multiple of 32"),
     (["framing.shift=0.9"], 2, "framing", "shift = 0.9"),
     (["camera.window=20"], 2, "camera", "window = 20: an odd number"),

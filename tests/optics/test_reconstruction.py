@@ -62,7 +62,7 @@ def test_the_adjoint_is_that_of_autograd(margin):
 
 RECONSTRUCTIONS = {
     "fista": lambda y, camera: fista(y, camera, steps=300),
-    "richardson_lucy": lambda y, camera: richardson_lucy(y, camera, steps=300),
+    "richardson_lucy": lambda y, camera: richardson_lucy(y, camera, steps=1000),
     "admm_tv": lambda y, camera: admm_tv(y, camera, weight=1e-4, steps=300),
 }
 

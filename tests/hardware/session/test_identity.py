@@ -1,5 +1,6 @@
 """Parts of a session are mixed only if rig and light are the same."""
 
+import numpy as np
 import pytest
 
 from hardware.session.identity import (
@@ -12,15 +13,16 @@ from hardware.session.identity import (
 from tests.hardware.session.small import small_rig
 
 
-def frames(count, **scene):
+def frames(count, noise=0, **scene):
     rig = small_rig(**({"width": 3.0, "slope": 0.0, "point_rate": 2e7} | scene))
+    rig.camera._temporal = np.random.default_rng(noise)
     rig.light({"point": 1.0})
     return [rig.camera.capture(8e-3) for _ in range(count)]
 
 
 @pytest.mark.parametrize("change", [-0.3, -0.05, 0.0, 0.04])
 def test_a_change_of_the_light_is_measured(change):
-    (stored,), fresh = frames(1), frames(2, point_rate=2e7 * (1 + change))
+    (stored,), fresh = frames(1), frames(2, 1, point_rate=2e7 * (1 + change))
     found = drift(stored, tuple(fresh))
     assert found.signal == pytest.approx(change, abs=5 * found.signal_noise)
     assert found.signal_noise < 0.005
@@ -32,7 +34,7 @@ def test_a_change_of_the_light_is_measured(change):
 
 
 def test_the_noise_is_that_of_the_measured_change():
-    draws = [drift(*(lambda f: (f[0], (f[1], f[2])))(frames(3))) for _ in range(60)]
+    draws = [drift(*(lambda f: (f[0], (f[1], f[2])))(frames(3, noise))) for noise in range(60)]
     scatter = (sum(one.signal**2 for one in draws) / len(draws)) ** 0.5
     mean = sum(one.signal_noise for one in draws) / len(draws)
     shifts = [one.shift / one.shift_noise for one in draws]
@@ -42,13 +44,13 @@ def test_the_noise_is_that_of_the_measured_change():
 
 def test_noise_alone_never_refuses():
     """A spot of a few hundred electrons, whose sum is uncertain by more than the limit."""
-    for _ in range(60):
-        one = frames(3, point_rate=2e5)
+    for noise in range(60):
+        one = frames(3, noise, point_rate=2e5)
         refuse_drift(drift(one[0], (one[1], one[2])), "psf-01")
 
 
 def test_a_spot_that_moved_is_refused():
-    (stored,), fresh = frames(1), frames(2, centre=(40.0, 72.0))
+    (stored,), fresh = frames(1), frames(2, 1, centre=(40.0, 72.0))
     with pytest.raises(SessionChanged, match=r"moved by"):
         refuse_drift(drift(stored, tuple(fresh)), "psf-01")
 
