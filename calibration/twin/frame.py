@@ -47,6 +47,17 @@ class Window:
 class Frame:
     """Points behind the pixels of a window, and a point beyond each end.
 
+    Parameters
+    ----------
+    camera : Camera
+        The design with unbinned pixels.
+    values : mapping
+        `focus`.
+    window : Window
+        The pixels.
+    parts : int
+        Points per pixel and axis.
+
     Attributes
     ----------
     points : tuple of int
@@ -57,10 +68,10 @@ class Frame:
         From the lens [m].
     """
 
-    def __init__(self, camera: Camera, values: Values, window: Window) -> None:
+    def __init__(self, camera: Camera, values: Values, window: Window, parts: int) -> None:
         self.distance = camera.sensor_distance + values["focus"]
         self.window, self.cell, self.pixelated = window, camera.mask.cell, camera.mask.pixelated
-        self.parts = camera.subsamples
+        self.parts = parts
         self.pitch = window.pitch / self.parts
         self.rows, self.columns = window.rows(), coordinates(window.shape[1], window.pitch)
         rows, columns = (n * self.parts + 2 for n in (self.rows.shape[1], len(self.columns)))

@@ -33,6 +33,7 @@ WAVE_SLOPES = (
 #: Slope with respect to the source's distance.
 DISTANCE = "distance"
 
+_SEEN = 0.8  # cycles per pixel, beyond which slopes may be mistaken
 _SMOOTHEST = 1e-13  # relief that is none [m]
 #: What is added up on the way to other slopes.
 _SUMMED = ("energy", "boresight_y", "boresight_x", "bend")
@@ -90,7 +91,7 @@ class PointLight:
             relief = self.relief(colour, values, ray)
             wave, weight = self.waves(colour, values)
             pupil = make_pupil(self.camera, values, relief, wave, ray)
-            frame = Frame(self.camera, values, window)
+            frame = Frame(self.camera, values, window, self.camera.subsamples)
             total = torch.zeros(frame.points, dtype=pupil.rest.real.dtype)
             for index, one in enumerate(wave):
                 field = pupil.relief[index] * pupil.rest[index]
@@ -134,7 +135,7 @@ class PointLight:
             turns = wedge_rate(self.camera, wave, ray)
             changes = self._changes(colour, values, ray, names, pupil)
             phases = _phases(pupil, self.camera, names)
-            frame = Frame(self.camera, values, window)
+            frame = Frame(self.camera, values, window, _slope_points(self.camera))
             sums = _SlopeSums(frame, self.camera, values, ray, names)
             for index, one in enumerate(wave):
                 field = pupil.relief[index] * pupil.rest[index]
@@ -269,6 +270,17 @@ class _SlopeSums:
             - 2 / behind * on_pixels["energy"]
         )
         return {name: on_pixels[name] for name in self.names}
+
+
+def _slope_points(camera: Camera) -> int:
+    """Points per pixel and axis for slopes, often fewer than for the light itself.
+
+    A step needs no better slopes than to a few per cent: what is mistaken for something else may
+    reach down to frequencies of which a pixel shows less than a quarter.
+    """
+    shortest = min(band.shortest for band in camera.sensor.bands)
+    cutoff = camera.aperture_diameter / (shortest * camera.sensor_distance)
+    return math.ceil(camera.sensor.pitch * cutoff + _SEEN)
 
 
 def _phases(pupil: Pupil, camera: Camera, names: Sequence[str]) -> dict[str, Tensor]:

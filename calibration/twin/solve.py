@@ -9,7 +9,8 @@ with Huber's :math:`\rho`, square up to a few deviations and straight beyond, so
 and dust do not pull. While the model is far off, residuals are its own errors and not noise: the
 first sum is then divided by their mean square, so that what is known beforehand keeps its weight.
 Steps are Gauss-Newton's within a trusted distance. Slopes are dear and light is cheap: near the
-minimum, slopes are computed again only where they no longer foretell how the cost falls.
+minimum, slopes are computed again only where they no longer foretell how the cost falls; where
+residuals have become smaller, old slopes are weighed anew.
 """
 
 from abc import ABC, abstractmethod
@@ -146,11 +147,8 @@ def minimise(problem: Problem, start: Mapping[str, float], *, most: int = 20) ->
     values, trust = dict(start), _TRUST
     for count in range(1, most + 1):
         linear = problem.linearise(values)
-        straight = _straight(linear.residual) if problem.robust else _NEVER
-        temper = 1 / max(1.0, _mean_square(linear.residual, straight))
-        hessian = temper * normal_equations(linear, straight)[0] + np.eye(len(problem.free))
-        cost = _cost(linear.residual, straight, temper, problem.units(values))
-        for reused in range(_REUSED):
+        straight, temper, hessian, cost = _weighed(problem, linear, values)
+        for _ in range(_REUSED):
             units = problem.units(values)
             down = temper * normal_equations(linear, straight)[1] - units
             step = _step(hessian, down, trust, problem.held(values, down))
@@ -159,9 +157,10 @@ def minimise(problem: Problem, start: Mapping[str, float], *, most: int = 20) ->
             foretold = float(2 * down @ taken - taken @ hessian @ taken)
             limited = np.linalg.norm(step) > 0.99 * trust  # a short step promises little
             if 2 * down @ step < _CONVERGED and not limited:
-                if not reused or _as_before(linear.residual, straight, temper):
+                if _as_before(linear.residual, straight, temper):
                     return Solution(values, linear, straight, cost / temper, count)
-                break
+                straight, temper, hessian, cost = _weighed(problem, linear, values)
+                continue
             residual = problem.residual(trial)
             lower = _cost(residual, straight, temper, problem.units(trial))
             share = (cost - lower) / foretold if foretold > 0 else -1.0
@@ -177,6 +176,21 @@ def minimise(problem: Problem, start: Mapping[str, float], *, most: int = 20) ->
             elif trust < _STUCK:
                 return Solution(values, linear, straight, cost / temper, count)
     return Solution(values, linear, straight, cost / temper, most)
+
+
+def _weighed(
+    problem: Problem, linear: Linear, values: Mapping[str, float]
+) -> tuple[float, float, NDArray[np.float64], float]:
+    """Huber's bound and the data's weight by the size of the residuals; Hessian and cost."""
+    straight = _straight(linear.residual) if problem.robust else _NEVER
+    temper = 1 / max(1.0, _mean_square(linear.residual, straight))
+    hessian = temper * normal_equations(linear, straight)[0] + np.eye(len(problem.free))
+    return (
+        straight,
+        temper,
+        hessian,
+        _cost(linear.residual, straight, temper, problem.units(values)),
+    )
 
 
 def _step(

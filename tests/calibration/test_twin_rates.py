@@ -15,7 +15,9 @@ from calibration.twin.pupil import Ray
 from calibration.twin.rates import RateModel, raw_camera
 from hardware.cameras import SensorNoise
 from hardware.frames import Roi
+from optics import Sensor
 from tests.calibration.bench_stacks import (
+    BANDS,
     ERRORS,
     FRAME,
     PITCH,
@@ -137,6 +139,23 @@ def test_slopes_are_the_derivatives_of_the_rates():
         worst[name] = float((slope - exact).norm() / exact.norm())
     # the skirt, 1 % of the light, and the envelope of the cells are left out of the slopes
     assert max(worst.values()) < 0.05, max(worst, key=worst.get)
+
+
+def test_fewer_points_per_pixel_do_for_slopes():
+    sensor = Sensor(pixel_pitch=8.5e-6, binning=1, bands=BANDS)
+    camera = small_design(sensor=sensor, window=21)
+    assert camera.subsamples == 3  # for the light itself
+    light, values = PointLight(camera, camera.nodes), values_of()
+    window = Window((21, 21), 8.5e-6, (2e-6, -3e-6))
+    names = ("etch_scale", "noll_7", "tilt_x")
+    slopes = light.slopes(2, values, Ray(0.3), window, names)
+    for name, step in zip(names, (1e-4, 1e-10, 1e-6), strict=True):
+        pair = [
+            light.plane(2, {**values, name: values[name] + s * step}, Ray(0.3), window)
+            for s in (1, -1)
+        ]
+        exact = (pair[0] - pair[1]) / (2 * step)
+        assert float((slopes[name][0] - exact).norm()) < 0.05 * float(exact.norm()), name
 
 
 def test_strips_show_what_the_whole_window_does():

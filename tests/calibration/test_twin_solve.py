@@ -84,6 +84,14 @@ def test_slopes_that_foretell_well_are_used_again():
     assert problem.slopes_computed <= 6
 
 
+def test_where_residuals_shrink_old_slopes_are_weighed_anew():
+    measured = curve(a=500.0, b=0.0)  # straight in its only parameter: one look says all
+    problem = Curve(WIDE[:1], measured)
+    solution = minimise(problem, {"a": 400.0, "b": 0.0})
+    assert problem.slopes_computed == 1
+    assert solution.values["a"] == pytest.approx(float(measured.mean()), abs=1e-3)
+
+
 def test_a_parameter_without_influence_gets_no_number():
     free = (*WIDE, Parameter("idle", "", 1.0))
     problem = Curve(free, curve())
