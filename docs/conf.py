@@ -58,6 +58,7 @@ autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 80
 numpydoc_show_class_members = False  # automodule documents them
+autosummary_generate = False  # numpydoc brings it along; it would read pages of modules now gone
 
 _log = getLogger(__name__)
 _PLAIN_BIG = re.compile(r"\\(big|Big|bigg|Bigg)(?![A-Za-z])")  # docutils knows \bigl, \bigr
