@@ -116,6 +116,19 @@ def limit_people(crops: FaceCrops, most: int) -> FaceCrops:
     return crops.subset(np.isin(crops.person, chosen))
 
 
+def limit_each(crops: FaceCrops, most: int) -> FaceCrops:
+    """At most about `most` pictures, dropping the last ones of each person; two of each remain.
+
+    Intervals resample people, so that few pictures of many people tell more than the contrary.
+    """
+    if len(crops) <= most or not (crops.person >= 0).any():
+        return limit(crops, most)
+    people = np.unique(crops.person[crops.person >= 0])
+    each = max(2, most // len(people))
+    kept = [np.flatnonzero(crops.person == one)[:each] for one in people]
+    return crops.subset(np.sort(np.concatenate(kept)))
+
+
 def pool_name(settings: Mapping[str, Any]) -> str:
     """Name of the pool that fits the data: synthetic faces or photographs."""
     name = str(settings["pool"])

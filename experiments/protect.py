@@ -8,7 +8,8 @@ obfuscation, for which no proof is known). Pixels alone reach the protected file
     ./lab protect source=holiday key_file=my.key
     ./lab protect source=clip.mp4 method=blur                          asks for a password
     ./lab protect method=pixelate evaluate=true                        what it protects, measured
-    ./lab protect train method=proface_s trainable=proface_s           for trained=latest
+    ./lab protect compare                                              all methods, one table
+    ./lab protect train method=proface_s                               for trained=latest
 """
 
 import logging
@@ -31,8 +32,15 @@ from experiments.faces_in_pictures import DetectedFaces, FaceFinder, WholePictur
 from experiments.launch import run_job
 from experiments.picture_sources import is_clip, list_source, read_picture
 from experiments.protecting import Guard, Method
+from experiments.protection_comparison import compare
 from experiments.protection_evaluation import evaluate
-from experiments.protection_training import build_trainable, load_trained, train
+from experiments.protection_training import (
+    build_trainable,
+    load_trained,
+    require_weights,
+    train,
+    untrained,
+)
 from experiments.settings import Settings, SettingsError, build
 from experiments.store import append_jsonl, atomic_write, read_jsonl, save_json, write_manifest
 from experiments.vault_files import (
@@ -61,9 +69,15 @@ def main(settings: Settings, run: Path) -> None:
         )
         return
     if settings["what"] == "train":
-        method = open_method(settings)
+        method = _prepared(untrained(settings["method"]), settings["method"], settings)
         frame = frame_of(settings, method)
         save_json(run / "metrics.json", train(settings, method.network, method.size, frame, run))
+        return
+    if settings["what"] == "compare":
+        opened = {name: _opened(node, settings) for name, node in settings["methods"].items()}
+        compare(
+            settings, {name: (one, frame_of(settings, one)) for name, one in opened.items()}, run
+        )
         return
     method = open_method(settings)
     if settings["evaluate"] or settings["what"] == "evaluate":
@@ -147,14 +161,26 @@ def _conclude(entries: list[dict[str, Any]], settings: Settings, run: Path) -> N
 
 
 def open_method(settings: Mapping[str, Any]) -> Method:
-    """Build the method on its device."""
-    network: Protection = build(settings["method"])
-    if settings["trained"] is not None:
-        load_trained(network, settings["trained"])
+    """Build the method with its weights, on its device."""
+    if settings["trained"] is None:
+        return _opened(settings["method"], settings)
+    network = untrained(settings["method"])
+    load_trained(network, settings["trained"])
+    return _prepared(network, settings["method"], settings)
+
+
+def _opened(node: Mapping[str, Any], settings: Mapping[str, Any]) -> Method:
+    """Build the method of `node`, which brings its weights."""
+    network: Protection = build(node)
+    require_weights(network)
+    return _prepared(network, node, settings)
+
+
+def _prepared(network: Protection, node: Mapping[str, Any], settings: Mapping[str, Any]) -> Method:
     device = distributed(settings["device"]).device
     network = network.to(device).eval().requires_grad_(False)
     size = network.size or -(-settings["face_size"] // network.multiple) * network.multiple
-    config = config_sha256(settings["method"], size)
+    config = config_sha256(node, size)
     return Method(network, size, model_sha256(network), config, torch.device(device))
 
 
@@ -188,8 +214,10 @@ def check(settings: Settings) -> None:
         if settings["bits"] not in (128, 256):
             raise SettingsError(f"bits = {settings['bits']}, expected 128 or 256")
         return
-    if settings["what"] not in ("apply", "train", "evaluate"):
-        raise SettingsError(f"what = {settings['what']!r}, expected apply, train, evaluate or key")
+    if settings["what"] not in ("apply", "train", "evaluate", "compare"):
+        raise SettingsError(
+            f"what = {settings['what']!r}, expected apply, train, evaluate, compare or key"
+        )
     if settings["vault"] not in _MODES:
         raise SettingsError(f"vault = {settings['vault']!r}, expected {', '.join(_MODES)}")
     if settings["stretch"] not in PROFILES:
@@ -202,12 +230,20 @@ def check(settings: Settings) -> None:
             f"32 to 1024 px and 0 to 1000 frames"
         )
     build(settings["limits"])
-    network: Protection = build(settings["method"])
     if settings["what"] == "train":
-        build_trainable(settings, network)
+        build_trainable(settings, untrained(settings["method"]))
         build(settings["training"])
         build(settings["data"])
         return
+    if settings["what"] == "compare":
+        _check_evaluation(settings)
+        for node in settings["methods"].values():
+            require_weights(build(node))
+        return
+    trained = settings["trained"] is not None
+    network: Protection = untrained(settings["method"]) if trained else build(settings["method"])
+    if not trained:
+        require_weights(network)
     if settings["vault"] != "aead" and not network.capabilities.recoverable:
         raise SettingsError(
             f"vault = {settings['vault']}: {type(network).__name__} recovers nothing by itself; "
@@ -221,16 +257,20 @@ def check(settings: Settings) -> None:
     if settings["vault"] == "decoy" and settings["recipients"]:
         raise SettingsError("recipients: a decoy has exactly one; remove them, or take vault=flow")
     if settings["evaluate"] or settings["what"] == "evaluate":
-        build(settings["data"])
-        if settings["pictures"] < 8 or not 1 <= settings["wrong_keys"] <= 100_000:
-            raise SettingsError(
-                f"pictures = {settings['pictures']}, wrong_keys = {settings['wrong_keys']}: at "
-                f"least 8 pictures and 1 to 100000 keys"
-            )
+        _check_evaluation(settings)
         return
     if settings["source"] is None:
         raise SettingsError("source = null: name a picture, a folder or a clip, or evaluate=true")
     list_source(settings["source"])
+
+
+def _check_evaluation(settings: Settings) -> None:
+    build(settings["data"])
+    if settings["pictures"] < 8 or not 1 <= settings["wrong_keys"] <= 100_000:
+        raise SettingsError(
+            f"pictures = {settings['pictures']}, wrong_keys = {settings['wrong_keys']}: at "
+            f"least 8 pictures and 1 to 100000 keys"
+        )
 
 
 if __name__ == "__main__":

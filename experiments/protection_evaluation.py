@@ -36,7 +36,7 @@ from anonymizer.vault import (
 from anonymizer.vault.stretching import SALT_BYTES
 from experiments.data.crops import FaceCrops
 from experiments.faces_in_pictures import FixedFaces, Square, cut_squares
-from experiments.judging import build_pool, limit_people, open_crops
+from experiments.judging import build_pool, limit_each, open_crops
 from experiments.protecting import Guard, Method
 from experiments.report.protection_sheet import protection_sheet
 from experiments.report.sheet import write_sheet
@@ -78,27 +78,69 @@ class Measured:
     ms: float
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What came of a method.
+
+    Attributes
+    ----------
+    numbers : dict
+        Those of `metrics.json`.
+    columns : dict of str to Tensor
+        Faces (n, 3, S, S) in linear light, by the heading of their column in the figure.
+    """
+
+    numbers: dict[str, Any]
+    columns: dict[str, Tensor]
+
+
 def evaluate(settings: Settings, method: Method, frame: float, run: Path) -> None:
     """Measure a method on the test people of `data`, and write numbers, figure and page."""
     test = open_crops(settings["data"], settings).split()["test"]
-    few = limit_people(test, settings["pictures"])
+    vault = settings["vault"]
+    found = judge(settings, method, frame, test, build_pool(settings), vault)
+    save_json(run / "metrics.json", found.numbers)
+    write_sheet(run, protection_sheet(method.name, vault, found.numbers, found.columns))
+
+
+def judge(
+    settings: Settings,
+    method: Method,
+    frame: float,
+    test: FaceCrops,
+    pool: dict[str, Recognizer],
+    vault: Mode,
+) -> Judged:
+    """Measure a method on people it never saw.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the job: `pictures`, `wrong_keys`, `seed`.
+    method : Method
+    frame : float
+        Side of its face squares in sides of a recogniser's crop.
+    test : FaceCrops
+        The people; at most about `pictures` pictures are protected, all of them set thresholds.
+    pool : dict of str to Recognizer
+    vault : {"aead", "flow", "decoy"}
+        How originals are kept.
+    """
+    few = limit_each(test, settings["pictures"])
     log.info("%d pictures of %d people", len(few), len(np.unique(few.person)))
     measured = measure(method, few, frame, settings["seed"])
     numbers: dict[str, Any] = {"n_images": len(few), "n_people": len(np.unique(few.person))}
-    numbers |= quality(measured, exact=settings["vault"] == "aead")
-    pool = build_pool(settings)
+    numbers |= quality(measured, exact=vault == "aead")
     numbers |= identity(pool, measured, few, frame)
-    sample = sample_files(method, few, frame, settings["vault"])
-    if settings["vault"] == "aead":
+    sample = sample_files(method, few, frame, vault)
+    if vault == "aead":
         numbers |= sealed_numbers(sample.header, settings["wrong_keys"])
     else:
         numbers |= keyed_numbers(
             pool, method, measured, test, few, frame, settings["wrong_keys"], settings["seed"]
         )
     numbers |= {"bytes_sent": sample.bytes_sent, "ms_per_image": measured.ms}
-    save_json(run / "metrics.json", numbers)
-    columns = shown_columns(measured, aead=settings["vault"] == "aead")
-    write_sheet(run, protection_sheet(method.name, settings["vault"], numbers, columns))
+    return Judged(numbers, shown_columns(measured, aead=vault == "aead"))
 
 
 def faces_of(crops: FaceCrops, frame: float, size: int) -> Tensor:

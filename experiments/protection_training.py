@@ -68,6 +68,11 @@ def train(
 
 def build_trainable(settings: Mapping[str, Any], network: Protection) -> Trainable:
     """Build what trains a method; SettingsError if it trains another kind of method."""
+    if "trainable" not in settings:
+        raise SettingsError(
+            "method: nothing of that name is there to train it with; methods that learn have a "
+            "file in configs/trainable, such as method=proface_s"
+        )
     node = Settings(settings["trainable"], "trainable")
     target = build(Settings({**node, "_partial_": True}, "trainable")).func
     wanted = typing.get_type_hints(target.__init__)["protection"]
@@ -127,6 +132,28 @@ def load_batch(
         faces.append(cut_squares(crops.images[row], [square], size)[0])
     shape = (*rows.shape, 3, size, size)
     return FaceBatch(torch.stack(faces).reshape(shape), person[rows])
+
+
+def untrained(node: Mapping[str, Any]) -> Protection:
+    """Build the method of `node` without the weights that the node may name."""
+    network: Protection = build(node.get("method", node))
+    return network
+
+
+def require_weights(network: Protection) -> None:
+    """Refuse a method that learns and has learned nothing.
+
+    Raises
+    ------
+    SettingsError
+        Its numbers are random still: whoever loads weights freezes them.
+    """
+    if any(weight.requires_grad for weight in network.learned.parameters()):
+        raise SettingsError(
+            f"method: no weights of this {type(network).__name__} come with the package; train "
+            f"it (what=train, then trained=<run>), or choose one of configs/method that names a "
+            f"file"
+        )
 
 
 def load_trained(network: Protection, which: str) -> None:

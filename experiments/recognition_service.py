@@ -1,8 +1,8 @@
 """Recognition of obfuscated faces as a service: the server, and one question of a client.
 
-./lab recognize serve service.weights=<file>
-./lab recognize client service.weights=<file> service.ask=info
-./lab recognize client service.weights=<file> service.ask=identify service.picture=who.png
+./lab recognize serve
+./lab recognize client service.ask=info
+./lab recognize client service.ask=identify service.picture=who.png
 """
 
 import logging
@@ -121,7 +121,8 @@ def open_protection(wanted: Settings) -> Compensation:
         fill(protection.learned, protection.translate(read_state(path)), path)
     elif any(weight.requires_grad for weight in protection.parameters()):  # nothing was loaded
         raise SettingsError(
-            "service.weights = null: name the file that training saved; both ends need it"
+            "service.weights = null, and this method brings none: name the file that training "
+            "saved; both ends need it"
         )
     return protection.requires_grad_(False).eval()
 

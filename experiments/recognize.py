@@ -8,9 +8,9 @@ and `trial` are recognition of obfuscated faces by another process (PRO-Face C).
     ./lab recognize data=folder data.root=photos head=arcface training.steps=20000
     ./lab recognize verify
     ./lab recognize verify recognizers@pool=photographs pairs=lfw pairs.root=aligned
-    ./lab recognize serve service.weights=<file> service.key_file=token
-    ./lab recognize client service.weights=<file> service.key_file=token service.ask=info
-    ./lab recognize trial service.weights=<file>
+    ./lab recognize serve service.key_file=token
+    ./lab recognize client service.key_file=token service.ask=info
+    ./lab recognize trial
 """
 
 import logging

@@ -5,7 +5,7 @@ person, and identified. The same pairs are judged without a network between: by 
 obfuscated faces alone, and by features that were neither rounded nor pruned. Then come requests
 that are not as they should be.
 
-    ./lab recognize trial service.weights=<file>
+    ./lab recognize trial
 """
 
 import logging

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from anonymizer.colour import encode_srgb, round_to_bytes
 from anonymizer.perceptual import PerceptualDistance
+from anonymizer.protection.flow import MULTIPLE
 from anonymizer.protection.key_maps import draw_key_maps
 from anonymizer.protection.secure_flow import ProFaceS
 from anonymizer.protection.training import FaceBatch, Trainable
 from anonymizer.protection.utility import Utility
+
+_SMALLEST = 16  # px: windows of the structural distance are 11 px
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,10 @@ class ProFaceSTraining(Trainable):
         The published weights were trained with LPIPS.
     utility : sequence of Utility
         What else protected pictures shall still tell.
+    window : int, optional
+        Side of the part of each face that is hidden and found [px], an even number; elsewhere in
+        every step and picture. The flow only looks around itself, so that small parts teach as
+        much as whole faces, in a fraction of the time. Whole faces by default.
     """
 
     def __init__(
@@ -132,8 +139,15 @@ class ProFaceSTraining(Trainable):
         distance: PerceptualDistance,
         *,
         utility: Sequence[Utility] = (),
+        window: int | None = None,
     ) -> None:
         super().__init__()
+        if window is not None and (window < _SMALLEST or window % MULTIPLE):
+            raise ValueError(
+                f"window = {window} px, expected a multiple of {MULTIPLE} from {_SMALLEST}"
+            )
+        if window is not None and utility:
+            raise ValueError("utility needs whole faces; leave window out")
         if protection.capabilities.decoy != wrong.decoy:
             raise ValueError(
                 f"decoy = {protection.capabilities.decoy}, but {type(wrong).__name__} trains for "
@@ -143,6 +157,7 @@ class ProFaceSTraining(Trainable):
         self.wrong = wrong
         self.distance = distance.requires_grad_(False).eval()
         self.utility = torch.nn.ModuleList(utility)
+        self.window = window
 
     def losses(
         self, batch: FaceBatch, generator: torch.Generator, *, player: str = "protection"
@@ -150,6 +165,8 @@ class ProFaceSTraining(Trainable):
         faces = batch.faces.flatten(0, 1)
         with torch.no_grad():
             covers = self.protection.obfuscator.sample(faces, generator)
+        if self.window is not None:
+            faces, covers = _windows(faces, covers, self.window, generator)
         keys, others = (draw_key_maps(faces, generator) for _ in range(2))
         protected = self.protection.hide(faces, covers, keys)
         stored = round_to_bytes(protected)
@@ -164,6 +181,24 @@ class ProFaceSTraining(Trainable):
         for i, utility in enumerate(self.utility):
             terms[f"utility_{i}"] = utility(stored, view.original)
         return terms
+
+
+def _windows(
+    faces: Tensor, covers: Tensor, side: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return a random square of `side` px of each face, and the same of its cover."""
+    height, width = faces.shape[-2:]
+    if side > min(height, width):
+        raise ValueError(f"window = {side} px, faces are {height} x {width} px; choose less")
+    pairs = torch.cat((faces, covers), dim=1)
+    parts = []
+    for pair in pairs:
+        top, left = (
+            int(torch.randint(n - side + 1, (), generator=generator)) for n in (height, width)
+        )
+        parts.append(pair[:, top : top + side, left : left + side])
+    found = torch.stack(parts)
+    return found[:, :3], found[:, 3:]
 
 
 def _appearance(view: FlowView, distance: PerceptualDistance) -> Tensor:

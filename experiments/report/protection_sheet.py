@@ -30,7 +30,21 @@ _NUMBERS = {
     "bytes_sent": "bytes that leave the machine for one picture",
     "ms_per_image": "time to protect one face [ms]",
 }
+_SHORT = {  # of the comparison of methods
+    "protected_psnr": "protected PSNR [dB]",
+    "protected_ssim": "protected SSIM",
+    "recovered_psnr": "recovered PSNR [dB]",
+    "recovered_psnr_png8": "through 8 bits [dB]",
+    "wrong_key_acceptance": "accepted with wrong keys",
+    "verification_auc": "AUC",
+    "verification_eer": "EER",
+    "verification_tar_0.01": "TAR at FAR 0.01",
+    "key_search_seconds": "key search [s]",
+    "bytes_sent": "bytes sent",
+    "ms_per_image": "ms per face",
+}
 _TILE = 1.3  # side of a face [in]
+_COMPARED = 2  # people in each figure of the comparison
 
 
 def protection_sheet(
@@ -76,6 +90,62 @@ def protection_sheet(
     return Sheet(
         f"{method}, vault {vault}", lead, [Section("Faces and numbers", "", [drawing], [table])]
     )
+
+
+def comparison_sheet(
+    found: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Tensor]]],
+) -> Sheet:
+    """Lay out the page of several methods.
+
+    Parameters
+    ----------
+    found : mapping
+        Numbers and faces of each method, as `protection_sheet` takes them, by its name; the
+        numbers also say under "vault" how originals are kept.
+    """
+    first = next(iter(found.values()))[0]
+    lead = [
+        f"{first['n_images']} pictures of {first['n_people']} people never seen before, the same "
+        f"for every method. Verification matches protected faces to clear ones of the same "
+        f"people, in the eyes of a recogniser that was not trained on protected faces; one that "
+        f"was may see more.",
+        "With vault aead the original is encrypted, and comes back bit for bit; every method can "
+        "be had that way. With vault flow the method itself recovers a likeness: obfuscation.",
+    ]
+    headings = ("method", "vault", *(text for text in _SHORT.values()))
+    rows = [
+        (name, str(numbers["vault"]), *(_short(numbers, key) for key in _SHORT))
+        for name, (numbers, _) in found.items()
+    ]
+    with house_style():
+        drawings = [
+            Drawing(
+                f"faces_{name}",
+                _faces({title: faces[:_COMPARED] for title, faces in columns.items()}),
+                alt=f"{name}: rows of faces, each as {', '.join(columns)}.",
+                caption=f"{name}. Each row is one person; all faces are shown as sRGB.",
+                photographic=True,
+                full=True,
+            )
+            for name, (_, columns) in found.items()
+        ]
+    note = (
+        "Protected faces are compared with what they should look like: their obfuscation; where "
+        "the obfuscation is all there is, with the original. Intervals: 95 %, people resampled."
+    )
+    table = Table(headings, rows, note)
+    return Sheet(
+        f"{len(found)} methods on the same people", lead,
+        [Section("Numbers", "", [], [table]), Section("Faces", "", drawings)],
+    )  # fmt: skip
+
+
+def _short(numbers: Mapping[str, Any], key: str) -> str:
+    if numbers.get(key) is None:
+        return ""
+    if f"{key}_lo" not in numbers:
+        return _shown(numbers[key])
+    return f"{numbers[key]:.3f} [{numbers[f'{key}_lo']:.3f}, {numbers[f'{key}_hi']:.3f}]"
 
 
 def _faces(columns: Mapping[str, Tensor]) -> Figure:

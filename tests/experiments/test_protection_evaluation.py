@@ -11,6 +11,7 @@ from anonymizer.recognition import Recognizer
 from experiments import protection_evaluation as evaluation
 from experiments.data.crops import FaceCrops
 from experiments.faces_in_pictures import Square, cut_squares, to_light
+from experiments.judging import limit_each
 from experiments.protecting import Method
 from experiments.store import read_json
 from tests.experiments.protecting_doubles import Scramble, method
@@ -133,6 +134,16 @@ def test_psnr_is_that_of_the_definition_and_finite_for_equal_pictures():
     light = ((encoded + 0.1 + 0.055) / 1.055) ** 2.4
     assert evaluation.psnr(torch.full_like(grey, light), grey) == pytest.approx(20.0, abs=1e-4)
     assert evaluation.psnr(grey, grey) == pytest.approx(58.92, abs=0.01)
+
+
+def test_few_pictures_are_those_of_everybody():
+    data = crops(people=8, each=4)
+    few = limit_each(data, 25)
+    people, count = np.unique(few.person, return_counts=True)
+    assert people.tolist() == list(range(8))
+    assert set(count) == {3}
+    assert len(limit_each(data, 5)) == 16  # with one picture of each, nobody could be verified
+    assert len(limit_each(data, 32)) == 32
 
 
 def test_measured_keys_are_the_same_in_every_run_and_differ():

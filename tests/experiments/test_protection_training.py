@@ -137,3 +137,29 @@ def test_trained_weights_are_those_the_method_takes(settings, tmp_path, monkeypa
     training.load_trained(network, "latest")
     tensors, _ = load_tensors(tmp_path / training.WEIGHTS)
     np.testing.assert_array_equal(network.factor.detach(), tensors["factor"])
+
+
+def test_a_method_that_has_learned_nothing_is_refused():
+    network = Tint()
+    with pytest.raises(SettingsError, match="no weights of this Tint"):
+        training.require_weights(network)
+    training.require_weights(network.requires_grad_(False))
+    training.require_weights(Obfuscation(GaussianBlur()))
+
+
+def test_a_method_without_a_training_says_so():
+    config = to_si(compose("protect", ["method=blur"]))
+    with pytest.raises(SettingsError, match="configs/trainable"):
+        training.build_trainable(config, Obfuscation(GaussianBlur()))
+
+
+def test_training_begins_without_the_weights_that_come_with_the_package():
+    node = to_si(compose("protect", ["method=proface_s"]))["method"]
+    network = training.untrained({**node, "sha256": "0" * 64})  # no file could be loaded
+    assert all(weight.requires_grad for weight in network.learned.parameters())
+
+
+@pytest.mark.parametrize("name", ["proface_s", "proface_s_decoy", "proface_c"])
+def test_a_method_is_trained_by_what_has_its_name(name):
+    config = to_si(compose("protect", [f"method={name}"]))
+    training.build_trainable(config, training.untrained(config["method"]))

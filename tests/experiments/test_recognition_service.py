@@ -18,8 +18,9 @@ from anonymizer.recognition.service import RecognitionServer, Secrets, Service, 
 from anonymizer.recognition.service.requests import model_name
 from experiments import recognize
 from experiments.composing import compose
+from experiments.protection_training import untrained
 from experiments.recognition_service import open_protection, open_recognizer
-from experiments.settings import build, to_si
+from experiments.settings import to_si
 from experiments.store import save_tensors
 from tests.experiments.calling import caller
 from tests.shared_data import shared
@@ -40,7 +41,7 @@ def lab(tmp_path, monkeypatch, capsys):
 def weights(tmp_path):
     """Override that names a file of untrained weights."""
     torch.manual_seed(0)
-    method = build(to_si(compose("recognize", []))["service"]["method"])
+    method = untrained(to_si(compose("recognize", []))["service"]["method"])
     save_tensors(tmp_path / "client.safetensors", method.learned.state_dict(), {})
     return f"service.weights={tmp_path / 'client.safetensors'}"
 
@@ -97,7 +98,10 @@ def test_a_trial_has_two_processes(lab, weights, tmp_path, monkeypatch):
         (("serve", "service.threshold=2.0"), "service.threshold = 2.0"),
         (("guard",), "what = 'guard', expected one of train, verify, serve, client, trial"),
         (("serve", "method@service.method=pixelate", "hydra.run.dir=run"), "a Compensation"),
-        (("serve", "hydra.run.dir=run"), "service.weights = null"),
+        (
+            ("serve", "method@service.method=proface_c_adaface", "hydra.run.dir=run"),
+            "service.weights = null",
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_line(lab, overrides, message):

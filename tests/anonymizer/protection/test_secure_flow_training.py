@@ -179,3 +179,48 @@ def test_configs_of_method_and_training_belong_together(name):
     protection = published(f"method={name}")
     trainable = instantiate(group(f"trainable={name}"), _convert_="all", protection=protection)
     assert trainable.players()["protection"] is protection.learned
+
+
+class Seen(Exception):
+    """Carries what the flow is given."""
+
+
+def test_windows_are_the_same_part_of_face_and_cover_and_elsewhere_in_each_picture():
+    one = training(window=16)
+    height, width = 24, 32
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = torch.stack((x, y, x + y)).float().expand(6, 3, height, width) / 64
+
+    def hide(faces, covers, keys):
+        raise Seen(faces, covers, keys)
+
+    one.protection.hide = hide
+    one.protection.obfuscator.sample = lambda faces, _: 1 - faces
+    with pytest.raises(Seen) as found:
+        one.losses(FaceBatch(places[:, None], torch.zeros(6, 1, dtype=torch.int64)), generator())
+    faces_, covers, keys = found.value.args
+    assert faces_.shape == covers.shape == (6, 3, 16, 16)
+    assert keys.shape == (6, 1, 16, 16)
+    torch.testing.assert_close(covers, 1 - faces_)
+    # whole squares of the picture: one pixel to the right is one more in the ramp
+    torch.testing.assert_close(faces_[:, 0].diff(dim=2), torch.full((6, 16, 15), 1 / 64))
+    corners = {tuple(corner) for corner in faces_[:, :2, 0, 0].tolist()}
+    assert len(corners) > 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"window": 17}, "multiple of 2"),
+        ({"window": 8}, "from 16"),
+        ({"window": 16, "utility": [IdentityUtility(CompactRecognizer())]}, "whole faces"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        training(**given)
+
+
+def test_a_window_larger_than_the_faces_is_refused():
+    with pytest.raises(ValueError, match="window = 48 px, faces are 24 x 32 px"):
+        training(window=48).losses(batch(), generator())
