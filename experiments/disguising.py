@@ -5,12 +5,9 @@ the measurement alone. Pixels alone are written, nothing else that a file may ca
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-import av
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,11 +17,9 @@ from experiments.face_tracks import Track, Tracks
 from experiments.faces_in_pictures import FaceFinder, Pixels, Place, Square, cut_squares
 from experiments.finished_anonymizer import FinishedAnonymizer
 from experiments.lent_styles import Styles
-from experiments.picture_sources import ClipReader, png_bytes
+from experiments.picture_sources import ClipReader, Mp4Writer, png_bytes
 from experiments.scene import crop_pixels, generator_for
 from experiments.store import atomic_write
-
-_TICKS = 1000  # per second, the clock of the clips
 
 
 class NoFace(BadPicture):
@@ -149,41 +144,6 @@ class Disguise:
             tracks, followed = steady
             heatmaps = tracks.steady(followed, heatmaps)
         return network.anonymize(seen.measurement, heatmaps, styles)
-
-
-class Mp4Writer:
-    """Writes a clip of pixels as H.264 in MP4, without sound.
-
-    Parameters
-    ----------
-    file : binary file
-        Open for writing.
-    shape : tuple of int
-        Rows and columns of the frames [px]; an odd last one is shown twice, as the format needs.
-    """
-
-    def __init__(self, file: BinaryIO, shape: tuple[int, int]) -> None:
-        self._pad = [(0, n % 2) for n in shape] + [(0, 0)]
-        self._container = av.open(file, "w", format="mp4")
-        self._stream = self._container.add_stream("libx264", rate=_TICKS, options={"crf": "18"})
-        self._stream.height, self._stream.width = (n + n % 2 for n in shape)
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.time_base = Fraction(1, _TICKS)
-        self._last = -1
-
-    def add(self, time: float, pixels: Pixels) -> None:
-        """Append a frame (H, W, 3) that is shown `time` after the first [s]."""
-        frame = av.VideoFrame.from_ndarray(np.pad(pixels, self._pad, "edge"), format="rgb24")
-        self._last = max(self._last + 1, round(time * _TICKS))
-        frame.pts, frame.time_base = self._last, Fraction(1, _TICKS)
-        for packet in self._stream.encode(frame):
-            self._container.mux(packet)
-
-    def close(self) -> None:
-        """Write what is left; the file stays open."""
-        for packet in self._stream.encode():
-            self._container.mux(packet)
-        self._container.close()
 
 
 def _shape(pixels: Pixels) -> tuple[int, int]:

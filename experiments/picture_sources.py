@@ -24,7 +24,7 @@ Pixels = NDArray[np.uint8]
 CLIPS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 """Extensions of the files that are read as clips."""
 
-_TICKS = 1000  # per second, the clock of the Matroska container
+_TICKS = 1000  # per second, the clock of the clips that are written
 
 
 def list_source(source: str | Path) -> list[Path]:
@@ -127,7 +127,46 @@ class ClipReader:
         self.close()
 
 
-class ClipWriter:
+class _Writer:
+    """Writes frames without sound; a stream's sides are whole multiples of `multiple` px."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        shape: tuple[int, int],
+        *,
+        container: str,
+        codec: str,
+        pixels: str,
+        multiple: int = 1,
+        options: dict[str, str] | None = None,
+    ) -> None:
+        self._pad = [(0, -n % multiple) for n in shape] + [(0, 0)]
+        self._container = av.open(file, "w", format=container)
+        stream = self._container.add_stream(codec, rate=_TICKS, options=options or {})
+        if not isinstance(stream, av.VideoStream):
+            raise TypeError(f"codec = {codec!r} is none of pictures")
+        stream.height, stream.width = (n + -n % multiple for n in shape)
+        stream.pix_fmt = pixels
+        stream.codec_context.time_base = Fraction(1, _TICKS)
+        self._stream, self._last = stream, -1
+
+    def add(self, time: float, pixels: Pixels) -> None:
+        """Append a frame (H, W, 3) that is shown `time` after the first [s]."""
+        frame = av.VideoFrame.from_ndarray(np.pad(pixels, self._pad, "edge"), format="rgb24")
+        self._last = max(self._last + 1, round(time * _TICKS))
+        frame.pts, frame.time_base = self._last, Fraction(1, _TICKS)
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+    def close(self) -> None:
+        """Write what is left; the file stays open."""
+        for packet in self._stream.encode():
+            self._container.mux(packet)
+        self._container.close()
+
+
+class ClipWriter(_Writer):
     """Writes a clip of exactly the given pixels: FFV1 in Matroska, without sound.
 
     Parameters
@@ -139,23 +178,21 @@ class ClipWriter:
     """
 
     def __init__(self, file: BinaryIO, shape: tuple[int, int]) -> None:
-        self._container = av.open(file, "w", format="matroska")
-        self._stream = self._container.add_stream("ffv1", rate=_TICKS)
-        self._stream.height, self._stream.width = shape
-        self._stream.pix_fmt = "bgr0"  # R, G, B as they are: no conversion, hence no loss
-        self._stream.codec_context.time_base = Fraction(1, _TICKS)
-        self._last = -1
+        # R, G, B as they are: no conversion, hence no loss
+        super().__init__(file, shape, container="matroska", codec="ffv1", pixels="bgr0")
 
-    def add(self, time: float, pixels: Pixels) -> None:
-        """Append a frame (H, W, 3) that is shown `time` after the first [s]."""
-        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="bgr0")
-        self._last = max(self._last + 1, round(time * _TICKS))
-        frame.pts, frame.time_base = self._last, Fraction(1, _TICKS)
-        for packet in self._stream.encode(frame):
-            self._container.mux(packet)
 
-    def close(self) -> None:
-        """Write what is left; the file stays open."""
-        for packet in self._stream.encode():
-            self._container.mux(packet)
-        self._container.close()
+class Mp4Writer(_Writer):
+    """Writes a clip for everyday players: H.264 in MP4, without sound.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for writing.
+    shape : tuple of int
+        Rows and columns of the frames [px]; an odd last one is shown twice, as the format needs.
+    """
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, int]) -> None:
+        settings = {"container": "mp4", "codec": "libx264", "pixels": "yuv420p"}
+        super().__init__(file, shape, **settings, multiple=2, options={"crf": "18"})

@@ -12,12 +12,12 @@ from anonymizer.regressors import Heatmaps
 from experiments.anonymizer_crops import crop_square, usual_landmarks
 from experiments.data.cropping import cut_crop
 from experiments.data.pictures import BadPicture, PictureLimits
-from experiments.disguising import Disguise, Mp4Writer, NoFace
+from experiments.disguising import Disguise, NoFace
 from experiments.face_tracks import Tracks
 from experiments.faces_in_pictures import Square, cut_squares, to_light
 from experiments.lent_styles import DrawnStyles, LentStyles, TooNear
 from experiments.observer import Observer, Seen
-from experiments.picture_sources import ClipReader, read_picture
+from experiments.picture_sources import ClipReader, Mp4Writer, read_picture
 from tests.experiments.protecting_doubles import Fixed, picture
 from tests.experiments.tiny_anonymizer import finished
 
