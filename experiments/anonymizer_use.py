@@ -2,7 +2,9 @@
 
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from experiments.picture_sources import ClipReader, is_clip, list_source, read_p
 from experiments.scene import crop_pixels
 from experiments.settings import Settings, SettingsError, build
 from experiments.store import append_jsonl, atomic_write, read_jsonl, save_json
+from hardware.session import Recorded, Session
+from hardware.session.runner import SESSION
 
 FOLDER = "anonymized"
 JOURNAL = "journal.jsonl"
@@ -42,22 +46,22 @@ def apply(settings: Settings, run: Path) -> None:
     DataError
         The only file of the source is refused.
     """
-    files = list_source(settings["source"])
     limits: PictureLimits = build(settings["limits"])
     disguise = open_disguise(settings, chosen_run(settings, run), limits)
+    pieces = list_pieces(settings, disguise, limits)
     journal = run / JOURNAL
     entries = read_jsonl(journal) if journal.exists() else []
     done = {int(entry["number"]) for entry in entries}
     silent = None if settings["progress"] else True
     with (
         logging_redirect_tqdm(),
-        tqdm(total=len(files), initial=len(done), unit="file", disable=silent) as bar,
+        tqdm(total=len(pieces), initial=len(done), unit="file", disable=silent) as bar,
     ):
-        for number, path in enumerate(files, start=1):
+        for number, piece in enumerate(pieces, start=1):
             if number in done:
                 continue
-            entry = _anonymize(disguise, path, number, run / FOLDER / f"{number:05d}", limits)
-            if "refused" in entry and len(files) == 1:
+            entry = _anonymize(piece, number, run / FOLDER / f"{number:05d}")
+            if "refused" in entry and len(pieces) == 1:
                 raise DataError(entry["message"])
             if message := entry.pop("message", None):
                 log.warning("%s", message)
@@ -130,18 +134,60 @@ def open_finder(settings: Mapping[str, Any], finished: FinishedAnonymizer) -> Fa
     return CentredFaces(build(settings["detector"]), finished.settings["context"])
 
 
-def _anonymize(
-    disguise: Disguise, path: Path, number: int, target: Path, limits: PictureLimits
-) -> dict[str, Any]:
-    """Anonymize one file; what the journal keeps tells nothing of the file itself."""
-    try:
+@dataclass(frozen=True)
+class Piece:
+    """A file, or a frame of a capture session.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    make : callable
+        Anonymizes it by its number into a file of that name without extension, and returns the
+        number of faces.
+    """
+
+    name: str
+    make: Callable[[int, Path], int]
+
+
+def list_pieces(
+    settings: Mapping[str, Any], disguise: Disguise, limits: PictureLimits
+) -> list[Piece]:
+    """Return what there is to anonymize in `source`, in a fixed order."""
+    source = Path(settings["source"])
+    if is_session(source):
+        session = Session.open(source)
+        frames = session.frames(kind="scene")
+        if not frames:
+            raise DataError(f"source = {source}: the session has no frames of a scene")
+
+        def from_frame(frame: Recorded, number: int, target: Path) -> int:
+            return disguise.frame(session.load(frame), settings["face_at"], number, target)
+
+        return [Piece(f"frame {f.number}", partial(from_frame, f)) for f in frames]
+
+    def from_file(path: Path, number: int, target: Path) -> int:
         if is_clip(path):
-            return {"faces": disguise.clip(path, number, target, limits)}
-        return {"faces": disguise.picture(read_picture(path, limits), path.name, number, target)}
+            return disguise.clip(path, number, target, limits)
+        return disguise.picture(read_picture(path, limits), path.name, number, target)
+
+    return [Piece(path.name, partial(from_file, path)) for path in list_source(source)]
+
+
+def is_session(source: Path) -> bool:
+    """Return whether a folder holds a capture session."""
+    return (source / SESSION).is_file()
+
+
+def _anonymize(piece: Piece, number: int, target: Path) -> dict[str, Any]:
+    """Anonymize one piece; what the journal keeps tells nothing of the file itself."""
+    try:
+        return {"faces": piece.make(number, target)}
     except BadPicture as error:
         return {"refused": error.kind, "message": str(error)}
     except TooNear as error:
-        return {"refused": "near", "message": f"{path.name}: {error}"}
+        return {"refused": "near", "message": f"{piece.name}: {error}"}
 
 
 def _write_sheet(run: Path, limits: PictureLimits) -> None:

@@ -4,6 +4,7 @@ Each face is recorded by the simulated camera first, and the clear crop dropped:
 the measurement alone. Pixels alone are written, nothing else that a file may carry.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -12,14 +13,16 @@ import torch
 from torch import Tensor
 
 from experiments.anonymizer_crops import record
+from experiments.captured_faces import binned, read_face
 from experiments.data.pictures import BadPicture, PictureLimits
 from experiments.face_tracks import Track, Tracks
-from experiments.faces_in_pictures import FaceFinder, Pixels, Place, Square, cut_squares
+from experiments.faces_in_pictures import FaceFinder, Pixels, Place, Square, cut_squares, to_pixels
 from experiments.finished_anonymizer import FinishedAnonymizer
 from experiments.lent_styles import Styles
 from experiments.picture_sources import ClipReader, Mp4Writer, png_bytes
 from experiments.scene import crop_pixels, generator_for
 from experiments.store import atomic_write
+from hardware.frames import RawFrame
 
 
 class NoFace(BadPicture):
@@ -85,6 +88,26 @@ class Disguise:
             place.blend(shown, face.cpu())
         atomic_write(target.with_suffix(".png"), png_bytes(shown))
         return len(placed)
+
+    @torch.inference_mode()
+    def frame(self, frame: RawFrame, at: Sequence[float] | None, number: int, target: Path) -> int:
+        """Anonymize the one face of a captured frame into `target`.png, as binned pixels.
+
+        Likeness to a reference is looked for in the measurement, there being nothing else.
+        """
+        observer, network = self.finished.observer, self.finished.anonymizer
+        sensor = observer.camera.camera.sensor
+        light = binned(frame, binning=sensor.binning, white_fraction=sensor.white_fraction)
+        face = read_face(
+            observer, light.to(self.finished.device), side=self.size, at=at, size=network.size
+        )
+        style = self.styles.of(face.measurement, number)
+        made = network.anonymize(face.measurement, face.heatmaps, style)
+        pixels = to_pixels(light)
+        for (_, place), one in zip(_inside([face.square], pixels), made, strict=True):
+            place.blend(pixels, one.cpu())
+        atomic_write(target.with_suffix(".png"), png_bytes(pixels))
+        return 1
 
     @torch.inference_mode()
     def clip(self, source: Path, number: int, target: Path, limits: PictureLimits) -> int:
