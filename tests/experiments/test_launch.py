@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,23 @@ def test_a_number_given_by_name_chooses_from_its_group(lab, word, steps, mask):
     config = read_json(Path(output.splitlines()[-1]) / "config.json")
     assert config["steps"] == steps
     assert config["mask"]["_target_"].endswith(mask)
+
+
+@pytest.mark.parametrize(("word", "size"), [("size=small", 64), ("size=48", 48)])
+def test_the_anonymizer_has_sizes_by_name(word, size, tmp_path, monkeypatch):
+    found, real = [], launch.run_job
+
+    def run_job(job, main, *, named, check):
+        words = [word, "hydra.run.dir=run"]
+        real(job, lambda s, _: found.append(s["size"]), named=named, arguments=words)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["anonymize"])
+    monkeypatch.delitem(sys.modules, "experiments.anonymize", raising=False)
+    monkeypatch.setattr("experiments.launch.run_job", run_job)
+    with pytest.raises(SystemExit):
+        runpy.run_module("experiments.anonymize", run_name="__main__")
+    assert found == [size]
 
 
 @pytest.mark.parametrize(
