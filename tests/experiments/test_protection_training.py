@@ -154,7 +154,7 @@ def test_a_method_without_a_training_says_so():
 
 
 def test_training_begins_without_the_weights_that_come_with_the_package():
-    node = to_si(compose("protect", ["method=proface_s"]))["method"]
+    node = to_si(compose("protect", ["method=proface_c"]))["method"]
     network = training.untrained({**node, "sha256": "0" * 64})  # no file could be loaded
     assert all(weight.requires_grad for weight in network.learned.parameters())
 
