@@ -301,7 +301,11 @@ def keyed_numbers(
     count: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Return what wrong keys recover, and what searching for the right one costs."""
+    """Return what wrong keys recover, and what searching for the right one costs.
+
+    Recoveries are judged as a file would hold them. A face may hide in values beyond black and
+    white, where `wrong_key_acceptance` does not see it.
+    """
     bits = min(8 * KEY_BYTES, int(getattr(method.network, "key_bits", 8 * KEY_BYTES)))
     rows = torch.arange(count) % len(few)
     wrong = random_keys(count, f"search {seed}")
