@@ -43,8 +43,7 @@ ATTACKS = {
     "from_scratch": QuickFromScratch(BRIEF, points=1),
     "learned_inversion": LearnedInversion(BRIEF, widths=(8, 8), points=1),
 }
-LONG = {  # for those that begin with nothing
-    "from_scratch": QuickFromScratch(Schedule(steps=150, batch=48, learning_rate=3e-2)),
+LONG = {  # for those that begin with nothing; scratch is given a row of pixels below
     "learned_inversion": LearnedInversion(
         Schedule(steps=150, batch=16, learning_rate=1e-2), widths=(16, 16)
     ),
@@ -91,17 +90,10 @@ def test_identity_in_one_row_of_pixels_is_found_by_who_trains(tmp_path):
     trained = attacked(QuickFromScratch(SHORT), leak, tmp_path)
     assert trained["identifies"]
     assert trained["result"]["auc_lo"] > naive["result"]["auc"]
+    assert trained["result"]["auc_hi"] >= trained["ceiling"]["auc_lo"]
     curve = [point["auc_tune"] for point in trained["curve"]]
     assert curve[-1] > curve[0] + 0.1
     assert [point["pictures"] for point in trained["curve"]] == [0, 96, 192, 288, 384]
-
-
-@pytest.mark.slow
-def test_fine_tuning_finds_the_row_too(tmp_path):
-    leak = OneRow(TinyRecognizer(8).requires_grad_(False))
-    longer = Schedule(steps=200, batch=48, learning_rate=1e-2)
-    found = attacked(FineTuned(longer), leak, tmp_path)
-    assert found["identifies"]
 
 
 @pytest.mark.parametrize("name", ["from_scratch", "learned_inversion"])
@@ -154,6 +146,8 @@ def test_pictures_of_one_face_for_each_person_are_linked_by_parrots_alone(tmp_pa
 def test_people_shared_by_learning_and_test_are_refused(tmp_path):
     with pytest.raises(ValueError, match="share people"):
         trial(CLEAR, tmp_path, learn=people(38, 10))
+    with pytest.raises(ValueError, match="share people"):
+        trial(CLEAR, tmp_path, learn=people(29, 10))
     with pytest.raises(ValueError, match="test has 1 people with two pictures"):
         trial(CLEAR, tmp_path, test=people(60, 1))
 

@@ -43,6 +43,17 @@ def test_a_key_that_is_ignored_opens_everything(tmp_path):
     assert found["result"]["accepted"] == 1
 
 
+def test_a_search_finds_the_one_key_in_two(tmp_path):
+    class OneBit(Ignored):
+        def recover(self, protected, keys):
+            opened = torch.tensor([key[0] % 2 == 0 for key in keys])[:, None, None, None]
+            return torch.where(opened, protected, torch.full_like(protected, 0.5))
+
+    found = attacked(WrongKey(tries=8), OneBit(), tmp_path)["conditions"]
+    assert 0.2 < found["one_key"]["accepted"] < 0.8
+    assert found["search_8"]["accepted"] > 0.85
+
+
 def test_the_face_is_protected_in_its_place_and_nothing_else_is(tmp_path):
     class Black(Ignored):
         def protect(self, images, keys=None):
