@@ -15,7 +15,7 @@ from anonymizer.protection.swapping.identities import ArcFaceResNet, IrSe50, uni
 from anonymizer.recognition.recognizer import FACE_SIZE, Recognizer
 
 
-class _PublishedSwapper(Swapper):
+class PublishedSwapper(Swapper):
     """A network that swaps faces, and whose identities it knows.
 
     Parameters
@@ -31,7 +31,7 @@ class _PublishedSwapper(Swapper):
         self.network, self.identities = network, identities
 
 
-class FaceShifter(_PublishedSwapper):
+class FaceShifter(PublishedSwapper):
     """FaceShifter's first stage, an `AeiNet`; it works on sRGB in [-1, 1] at 256 px."""
 
     def forward(self, faces: Tensor, sources: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class FaceShifter(_PublishedSwapper):
         return decode_srgb((swapped + 1) / 2)
 
 
-class SimSwap(_PublishedSwapper):
+class SimSwap(PublishedSwapper):
     """SimSwap's generator for 224 px, a `SimSwapGenerator`; it works on sRGB in [0, 1]."""
 
     def forward(self, faces: Tensor, sources: Tensor) -> Tensor:
