@@ -18,6 +18,7 @@ VERSION = 1
 LARGEST_HEADER = 4096
 """Longest head behind the prefix [bytes]."""
 
+#: What a vault promises, see `Header`.
 Mode = Literal["aead", "flow", "decoy"]
 Kind = Literal["picture", "clip"]
 
