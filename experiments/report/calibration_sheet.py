@@ -372,7 +372,7 @@ def _noise(results: Results) -> Section:
 
 
 def _number(name: str, value: float) -> str:
-    return f"{value:.2%}" if name.endswith("_change") else f"{value:.4g}"
+    return f"{value:.2%}" if name.endswith("_change") else f"{value:#.4g}"
 
 
 def _words(name: str) -> str:
