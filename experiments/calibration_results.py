@@ -103,7 +103,7 @@ def write_results(
     from experiments.report.sheet import write_sheet
 
     metrics = numbers(results)
-    save_json(run / "metrics.json", metrics)
+    save_json(run / "metrics.json", _with_reasons(metrics, results))
     if results.rows:
         save_json(
             run / "comparison.json",
@@ -235,6 +235,14 @@ def _noise_numbers(noise: NoiseModel) -> dict[str, float]:
     names = {"gain_dn_per_e": "system_gain", "read_e": "read_noise", "full_well_e": "full_well"}
     found = {f"noise/{key}": mean_of(noise, name) for key, name in names.items()}
     return {key: value.value for key, value in found.items() if value is not None}
+
+
+def _with_reasons(metrics: dict[str, float], results: Results) -> dict[str, float | str | None]:
+    """Numbers for the file: what this session cannot tell is null, with the reason beside it."""
+    if results.noise is None or "noise/full_well_e" in metrics:
+        return {**metrics}
+    reason = "no flat reached saturation; capture plan=photon_transfer, calibrate transfer=latest"
+    return metrics | {"noise/full_well_e": None, "noise/full_well_e_reason": reason}
 
 
 def _unique(notes: Sequence[str]) -> list[str]:

@@ -53,10 +53,18 @@ def lab(tmp_path, monkeypatch, capsys):
     return caller("calibrate", calibrate, tmp_path, monkeypatch, capsys)
 
 
+NOISE = (
+    "noise/gain_dn_per_e", "noise/read_e", "noise/full_well_e", "noise/full_well_e_reason",
+)  # fmt: skip
+
+
 def test_numbers_have_the_keys_that_are_promised(calibrated):
-    assert set(read_json(calibrated / "metrics.json")) == {
-        "noise/gain_dn_per_e", "noise/read_e", "psf/dynamic_range_db", "psf/ncc_to_design",
-        "psf/relative_l2_to_design", "mtf50_cy_per_px",
+    found = read_json(calibrated / "metrics.json")
+    assert found["noise/full_well_e"] is None
+    assert "photon_transfer" in found["noise/full_well_e_reason"]
+    assert set(found) == {
+        *NOISE, "psf/dynamic_range_db", "psf/ncc_to_design", "psf/relative_l2_to_design",
+        "mtf50_cy_per_px",
     }  # fmt: skip
 
 
@@ -130,9 +138,7 @@ def test_without_a_design_there_are_noise_and_psfs(session, tmp_path):
     run = run_of(
         tmp_path / "run", "calibrate", calibrate, f"session={session}", "design=none", *QUICK
     )
-    assert set(read_json(run / "metrics.json")) == {
-        "noise/gain_dn_per_e", "noise/read_e", "psf/dynamic_range_db",
-    }  # fmt: skip
+    assert set(read_json(run / "metrics.json")) == {*NOISE, "psf/dynamic_range_db"}
     assert "no design was given" in (run / "report.html").read_text("utf-8")
 
 
