@@ -1,7 +1,7 @@
 """Whole planes from pupil to sensor and back: the transform of a geometry and its adjoint."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,16 +42,21 @@ class Transform:
             Workspace(),
         )
 
-    def fold(self, like: Tensor) -> FoldedTransform | None:
-        """Real matrices for planes like `like`, where they can be used and are the faster way.
+    def folds(self, like: Tensor) -> bool:
+        """Whether real matrices can be used for planes like `like`, and are the faster way."""
+        x, y = self.rows, self.columns
+        if like.device.type != "cpu" or self.counts[0] > 1 or x.shift or y.shift:
+            return False
+        if self.method == "auto":
+            return max(x.points, y.points) <= FOLDED
+        return self.method == "matrix"
+
+    def folded(self, like: Tensor) -> FoldedTransform:
+        """Real matrices for planes like `like`, the same for every distance.
 
         They know nothing of bends: these must be part of the phase that they are given.
         """
-        x, y = self.rows, self.columns
-        if like.device.type != "cpu" or self.counts[0] > 1 or x.shift or y.shift:
-            return None
-        if self.method == "chirp" or (self.method == "auto" and max(x.points, y.points) > FOLDED):
-            return None
+        x, y = (replace(line, bends=()) for line in (self.rows, self.columns))
         return folded_transform(x, y, like.dtype.to_real() if like.is_complex() else like.dtype)
 
     @property

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from optics.propagation.folded import FoldedTransform
 from optics.propagation.lines import Workspace
 from optics.propagation.planes import Transform, send
 
@@ -154,7 +153,7 @@ class _FoldedSpots(_ReliefSpots):
     def forward(
         height: Tensor, amplitude: Tensor, rates: Tensor, transform: Transform
     ) -> tuple[Tensor, Tensor]:
-        fold = _fold(transform, amplitude)
+        fold = transform.folded(amplitude)
         pupil = Pupil(height, amplitude, rates, bent=transform)
         shape = (2, 1, len(rates), transform.columns.points, transform.rows.points)
         field = amplitude.new_empty(shape, dtype=pupil.dtype)
@@ -167,7 +166,7 @@ class _FoldedSpots(_ReliefSpots):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         height, amplitude, rates, field = ctx.saved_tensors
         transform: Transform = ctx.transform
-        fold = _fold(transform, amplitude)
+        fold = transform.folded(amplitude)
         pupil = Pupil(height, amplitude, rates, bent=transform)
         to_height = torch.zeros_like(height) if ctx.needs_input_grad[0] else None
         to_amplitude = torch.zeros_like(amplitude) if ctx.needs_input_grad[1] else None
@@ -194,13 +193,6 @@ def spots(height: Tensor, amplitude: Tensor, rates: Tensor, transform: Transform
 def _outputs(
     height: Tensor, amplitude: Tensor, rates: Tensor, transform: Transform
 ) -> tuple[Tensor, Tensor]:
-    kind = _ReliefSpots if transform.fold(amplitude) is None else _FoldedSpots
+    kind = _FoldedSpots if transform.folds(amplitude) else _ReliefSpots
     out: tuple[Tensor, Tensor] = kind.apply(height, amplitude, rates, transform)  # type: ignore[no-untyped-call]
     return out
-
-
-def _fold(transform: Transform, amplitude: Tensor) -> FoldedTransform:
-    fold = transform.fold(amplitude)
-    if fold is None:
-        raise ValueError("no real matrices for this transform")
-    return fold

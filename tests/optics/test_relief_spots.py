@@ -5,6 +5,7 @@ import torch
 
 from optics.grids import disc_coverage
 from optics.propagation import cis, relief_spots, to_sensor
+from optics.propagation.folded import folded_transform
 
 WAVES = torch.tensor([640e-9, 550e-9, 440e-9], dtype=torch.float64)
 RATES = 0.46 / WAVES
@@ -124,6 +125,13 @@ def test_long_sums_round_off_no_more_than_short_ones():
         for dtype in (torch.float32, torch.float64)
     ]  # fmt: skip
     assert float((light[0] - light[1]).norm() / light[1].norm()) < 3e-7
+
+
+def test_another_distance_needs_no_other_matrices():
+    spots(relief(), curvature=ONE)
+    made = folded_transform.cache_info().misses
+    spots(relief(), curvature=2 * ONE)
+    assert folded_transform.cache_info().misses == made
 
 
 @pytest.mark.parametrize("curvature", [ONE, CURVATURE])
