@@ -188,9 +188,11 @@ def _prepare(
 ) -> Path | None:
     """Check everything, and return the run folder to use; None if the user names it.
 
-    Where a run is continued, its overrides are put before the new ones.
+    Settings that are only shown need not work together: whoever asks may be looking why they do
+    not. Where a run is continued, its overrides are put before the new ones.
     """
     sweep = bool(_SWEEP & set(flags))
+    shown = bool(_SHOW & {flag.split("=")[0] for flag in flags})
     if sweep and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingsError("--multirun cannot be combined with torchrun: start one run at a time")
     folder = None
@@ -205,10 +207,10 @@ def _prepare(
             config = compose(job, overrides, config_module=config_module)
             settings = to_si(config)
             refuse_changes(folder, _plain(config))
-        if check is not None:
+        if check is not None and not shown:
             check(settings)
     if folder is None and not any(o.startswith("hydra.") and ".dir=" in o for o in overrides):
-        folder = Path() if _SHOW & {flag.split("=")[0] for flag in flags} else new_folder(job)
+        folder = Path() if shown else new_folder(job)
     return folder
 
 

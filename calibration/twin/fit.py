@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError
 from calibration.psf.stack import PsfStack
@@ -209,7 +208,7 @@ class _Descent:
     @property
     def correlation(self) -> float:
         """Of measured and expected rates."""
-        return correlation(self.model, self.solution.values)
+        return self.problem.correlation(self.solution.linear.residual)
 
 
 def _first(tried: Callable[[Start, Sequence[float]], _Descent], *starts: Start) -> _Descent:
@@ -302,6 +301,7 @@ def _judged(
     ratios = bootstrap_ratios(model, solution, known.covariance, valid)
     widen = math.sqrt(max(1.0, chi_square))
     scatter = {p.name: p.scatter for p in parameters}
+    placed = {name: solution.values[name] for name in ("boresight_y", "boresight_x", "ambient")}
     estimates = {
         name: Uncertain(solution.values[name], float(deviation) * scatter[name] * widen)
         for name, deviation in zip(known.names, known.deviations, strict=True)
@@ -320,30 +320,12 @@ def _judged(
         chi_square=chi_square,
         outliers=int((residual.abs() > _OUTLIER).sum()),
         pixels=len(residual),
-        correlation=correlation(model, solution.values),
-        start_correlation=correlation(
-            model,
-            {
-                **expected_values(parameters),
-                "boresight_y": solution.values["boresight_y"],
-                "boresight_x": solution.values["boresight_x"],
-                "ambient": solution.values["ambient"],
-            },
+        correlation=found.correlation,
+        start_correlation=problem.correlation(
+            problem.residual({**expected_values(parameters), **placed})
         ),
         starts=starts,
     )
-
-
-def correlation(model: RateModel, values: Mapping[str, float]) -> float:
-    """Normalised correlation of measured and expected rates over the valid pixels."""
-    measured, expected = [], []
-    for depth, view in enumerate(model.views):
-        part = (depth, view.rows, view.columns)
-        valid = model.stack.valid[part]
-        measured.append(model.stack.rate[part][valid])
-        expected.append(model.predict(values, depth).numpy()[valid])
-    pair: NDArray[np.float64] = np.corrcoef(np.concatenate(measured), np.concatenate(expected))
-    return float(pair[0, 1])
 
 
 def twin_camera(design: Camera, values: Mapping[str, float]) -> Camera:

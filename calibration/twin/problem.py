@@ -1,6 +1,6 @@
 """A PSF stack as a problem of least squares: residuals and slopes of its valid pixels."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -64,6 +64,13 @@ class StackProblem(Problem):
             slopes.append((change[:, valid] * weight * scale[:, None]).float())
             self._watch()
         return Linear(residual, slopes)
+
+    def correlation(self, residual: Sequence[Tensor]) -> float:
+        """Normalised correlation of measured and expected rates that left these residuals."""
+        measured = torch.cat([rate for _, rate, _ in self._measured])
+        weights = [weight for _, _, weight in self._measured]
+        rest = torch.cat([part / weight for part, weight in zip(residual, weights, strict=True)])
+        return float(torch.corrcoef(torch.stack([measured, measured - rest]))[0, 1])
 
     def valid(self, depth: int) -> Tensor:
         """Pixels (h, w) of the view of a depth that count."""

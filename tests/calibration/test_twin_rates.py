@@ -11,6 +11,7 @@ from calibration.bench import BenchErrors, draw_truth, true_camera
 from calibration.twin.frame import Window
 from calibration.twin.light import PointLight
 from calibration.twin.parameters import camera_parameters, expected_values, known, rail_distance
+from calibration.twin.problem import StackProblem
 from calibration.twin.pupil import Ray
 from calibration.twin.rates import RateModel, raw_camera
 from hardware.cameras import SensorNoise
@@ -182,6 +183,23 @@ def test_strips_show_what_the_whole_window_does():
             assert float((one - other).norm() / other.norm()) < 0.05, name
     first, second = (set(view.rows) for view in sparse.views)
     assert first != second
+
+
+@pytest.mark.parametrize("slack", [0.0, 0.02])
+def test_residuals_tell_the_correlation_of_the_rates(slack):
+    rig, design, values = small_bench(3), small_design(), values_of(focus=3e-5)
+    model, _ = model_of(rig, design, parameters(), near=values)
+    stack = model.stack
+    stack.valid[0, 10:60] = False
+    problem = StackProblem(model, slack=slack)
+    measured, expected = [], []
+    for depth, view in enumerate(model.views):
+        part = (depth, view.rows, view.columns)
+        measured.append(stack.rate[part][stack.valid[part]])
+        expected.append(model.predict(values, depth).numpy()[stack.valid[part]])
+    wanted = np.corrcoef(np.concatenate(measured), np.concatenate(expected))[0, 1]
+    assert 0.1 < wanted < 0.999
+    assert problem.correlation(problem.residual(values)) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_slopes_behind_a_gap_are_differences():

@@ -294,6 +294,13 @@ def test_show_prints_the_config_and_makes_no_folder(lab, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_settings_that_contradict_each_other_can_be_looked_at(lab):
+    assert lab("steps=101")[0] == 2
+    code, output, errors = lab("steps=101", "--cfg", "job")
+    assert (code, errors) == (0, "")
+    assert "steps: 101" in output
+
+
 def test_a_sweep_is_expanded_to_all_combinations():
     expected = [["a=1", "b=x"], ["a=1", "b=y"], ["a=2", "b=x"], ["a=2", "b=y"]]
     assert launch._combinations(["a=1,2", "b=x,y"]) == expected
