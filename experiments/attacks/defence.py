@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anonymizer.alignment import apply_similarity, invert_similarity, warp_area
 from anonymizer.keystream import KEY_BYTES
@@ -96,11 +96,14 @@ class CameraDefence:
         What an attacker expects of faces.
     protocol : experiments.protocol.Protocol
         Distance, and how inversions are tuned.
+    reader : nn.Module, optional
+        The camera's own landmark network, frozen: what is shown (B, 3, S, S) to `Heatmaps`.
     """
 
     fixed: StaticCamera
     scene_power: ScenePower
     protocol: protocol.Protocol
+    reader: nn.Module | None = None
     noisy = True
 
     def show(self, faces: Faces, *, frames: int = 1) -> Tensor:

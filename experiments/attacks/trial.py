@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from anonymizer.alignment import align_faces
 from anonymizer.recognition import Recognizer, Verification, verify, worst_case
@@ -64,6 +64,9 @@ class Trial:
     checkpoint_every, log_every : int
         Of trained attacks, in steps.
     progress : bool
+    reader : nn.Module, optional
+        Landmark network of clear pictures, frozen: (B, 3, S, S) to `Heatmaps`. Where there is
+        none, what measures utility trains one on `learn`.
     """
 
     defence: Defence
@@ -79,6 +82,7 @@ class Trial:
     checkpoint_every: int = 100
     log_every: int = 10
     progress: bool = False
+    reader: nn.Module | None = None
 
     def __post_init__(self) -> None:
         for name in ("learn", "tune", "test"):
@@ -115,6 +119,16 @@ class Trial:
         """Test pictures of which reconstructions are kept: one of each of the first people."""
         first = np.unique(self.held.crops.person, return_index=True)[1]
         return np.sort(first)[:SHOWN]
+
+    @cached_property
+    @torch.no_grad()
+    def seen(self) -> Tensor:
+        """One shot of every test picture, as the defence shows it (N, 3, S, S), on the CPU."""
+        parts = [
+            self.defence.show(self.faces(self.held, rows, 1)).cpu()
+            for rows in self.held.batches(self.batch)
+        ]
+        return torch.cat(parts)
 
     @cached_property
     def data_sha256(self) -> str:
