@@ -1,12 +1,13 @@
 """One defence under attack: people, recognisers, and what an attack has to answer for."""
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -98,6 +99,12 @@ class Trial:
         groups = [{c.names[i] for i in set(c.person)} for c in (self.learn, self.tune, self.test)]
         if groups[0] & groups[2] or groups[1] & groups[2] or groups[0] & groups[1]:
             raise ValueError("learn, tune and test share people; an attack is judged on strangers")
+
+    def against(self, defence: Defence, folder: Path) -> Self:
+        """Return the trial of another defence; what is known of people and judges is kept."""
+        other = copy.copy(self)
+        other.defence, other.folder = defence, folder
+        return other
 
     @cached_property
     def tuning(self) -> TestSet:
