@@ -5,8 +5,8 @@ noise, the PSF where there is one, and the protection behind it where that has k
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +105,15 @@ class CameraDefence:
     protocol: protocol.Protocol
     reader: nn.Module | None = None
     noisy = True
+
+    def at(self, distance: float) -> Self:
+        """Return the same camera before faces at another distance that it has a PSF of [m]."""
+        known = self.fixed.psfs
+        if distance not in known:
+            there = ", ".join(f"{one:g}" for one in known)
+            raise ValueError(f"distance = {distance:g} m: there are PSFs at {there} m")
+        moved = replace(self.protocol, distances=(distance,), reference=distance)
+        return replace(self, protocol=moved)
 
     def show(self, faces: Faces, *, frames: int = 1) -> Tensor:
         """Return the measurement at the reference distance."""

@@ -104,6 +104,7 @@ class Trial:
         """Return the trial of another defence; what is known of people and judges is kept."""
         other = copy.copy(self)
         other.defence, other.folder = defence, folder
+        vars(other).pop("seen", None)  # that of this defence
         return other
 
     @cached_property
