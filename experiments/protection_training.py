@@ -140,16 +140,20 @@ def untrained(node: Mapping[str, Any]) -> Protection:
     return network
 
 
+class NoWeights(SettingsError):
+    """A method that learns has learned nothing."""
+
+
 def require_weights(network: Protection) -> None:
     """Refuse a method that learns and has learned nothing.
 
     Raises
     ------
-    SettingsError
+    NoWeights
         Its numbers are random still: whoever loads weights freezes them.
     """
     if any(weight.requires_grad for weight in network.learned.parameters()):
-        raise SettingsError(
+        raise NoWeights(
             f"method: no weights of this {type(network).__name__} come with the package; train "
             f"it (what=train, then trained=<run>), or choose one of configs/method that names a "
             f"file"
