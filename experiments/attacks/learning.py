@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from anonymizer.recognition import CompactRecognizer, Recognizer
 from experiments.adversary import Attacker
-from experiments.attacks.defence import Faces
+from experiments.attacks.defence import Defence, Faces
 from experiments.attacks.trial import Attack, Look, Outcome, Trial, numbers
 from experiments.checkpoints import Stateful, TrainingState
 from experiments.sampling import Batches, derive_seed
@@ -69,7 +69,16 @@ class Best:
         self.network.eval().requires_grad_(False)
 
 
-def train(trial: Trial, name: str, best: Best, loss: Loss, plan: Schedule, *, points: int) -> None:
+def train(
+    trial: Trial,
+    name: str,
+    best: Best,
+    loss: Loss,
+    plan: Schedule,
+    *,
+    points: int,
+    defence: Defence | None = None,
+) -> None:
     """Train the network of `best` on what the defence shows of `trial.learn`.
 
     Parameters
@@ -86,8 +95,11 @@ def train(trial: Trial, name: str, best: Best, loss: Loss, plan: Schedule, *, po
         Length and pace.
     points : int
         Judgements on the way, beside the one before the first step.
+    defence : Defence, optional
+        Instead of the one attacked.
     """
     crops, network = trial.learn, best.network
+    shown = (defence or trial.defence).show
     batches = Batches(len(crops), min(plan.batch, len(crops)), seed=derive_seed(trial.seed, name))
     optimizer = torch.optim.Adam(network.parameters(), lr=plan.learning_rate)
     scheduler = LambdaLR(optimizer, plan.pace)
@@ -105,7 +117,7 @@ def train(trial: Trial, name: str, best: Best, loss: Loss, plan: Schedule, *, po
         scenes = reframe(load_scenes(crops, rows.numpy()), trial.framing, noise)
         faces = Faces(scenes.to(trial.device), torch.from_numpy(crops.person[rows.numpy()]), noise)
         with torch.no_grad():
-            seen = trial.defence.show(faces)
+            seen = shown(faces)
         value = loss(faces, seen, rows.to(trial.device))
         descend(value, optimizer, step=number, max_norm=5.0)
         scheduler.step()
