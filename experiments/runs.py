@@ -20,6 +20,7 @@ from experiments.settings import SettingsError
 from experiments.store import LOCK, ArtifactError, read_json, save_json, write_manifest
 
 RUNS = Path("runs")
+SHIPPED = Path(__file__).parent / "shipped"  #: <job> and <job>_<name>, as ./lab pack makes them
 RECORD = "run.json"
 CONFIG = "config.json"
 FROZEN = "frozen.json"  #: of a run that froze the mask of another: that one, and its settings
@@ -40,21 +41,28 @@ def find_run(job: str, which: str) -> Path:
     job : str
         What made it.
     which : str
-        "latest" for the last one that finished, or its folder.
+        "latest" for the last one that finished, "shipped" (or "shipped_<name>") for one that comes
+        with the program, or its folder.
 
     Raises
     ------
     ArtifactError
         There is no such run.
     """
-    folder = RUNS / job / "latest" if which == "latest" else Path(which)
+    folder = RUNS / job / "latest" if which == "latest" else _shipped(job).get(which, Path(which))
     if not (folder / RECORD).is_file():
-        known = ", ".join(str(path) for path in _newest_first(job)[:3]) or "none"
+        known = ", ".join([*map(str, _newest_first(job)[:3]), *_shipped(job)]) or "none"
         raise ArtifactError(
             f"run = {which}: {folder} holds no run of {job}; name its folder, or 'latest' for "
             f"the last one that finished (there are: {known})"
         )
     return folder.parent / folder.readlink() if folder.is_symlink() else folder
+
+
+def _shipped(job: str) -> dict[str, Path]:
+    """Return the runs of a job that come with the program, by their names."""
+    found = sorted(record.parent for record in SHIPPED.glob(f"{job}*/{RECORD}"))
+    return {f"shipped{path.name.removeprefix(job)}": path for path in found}
 
 
 def config_of(run: Path) -> dict[str, Any]:
