@@ -7,11 +7,13 @@ odd part of the field,
 .. math:: U_{\pm m} = \sum_{n \ge 0} (e_n \cos 2 \pi r m n \mp i \, o_n \sin 2 \pi r m n),
 
 in real arithmetic: a quarter of the work of the complex matrix Fourier transform (Soummer et al.,
-Opt. Express 15, 15935 (2007)), by real matrix products, which are what a CPU does fastest. Rates
-and centres as in `lines`. Several distances are better served by chirps, which share their work.
+Opt. Express 15, 15935 (2007)), by real matrix products, which are what a CPU does fastest. What
+is quadratic in the pupil is even in it, so that several distances share the pupil and its two
+parts. Rates, bends and centres as in `lines`.
 """
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import torch
@@ -22,6 +24,11 @@ from optics.propagation.lines import LineGeometry
 #: Terms summed at a time in single precision. Longer sums round off more: the PSF of a pupil of
 #: 512 samples is right to 1.8e-7 with 64 terms, to 4.5e-7 where all are summed at once.
 TERMS = 64
+
+#: Bends of one distance along x and along y: real and imaginary part (2, K) for half a line.
+Bends = tuple[Tensor, Tensor]
+#: Even and odd part (2, L, K) of lines, real and imaginary.
+Halves = tuple[Tensor, Tensor]
 
 
 class FoldedTransform:
@@ -40,11 +47,30 @@ class FoldedTransform:
 
     def forward(self, pupil: Tensor, w: int) -> Tensor:
         """Real and imaginary pupil (2, H, N) -> the same of the field (2, P, Q), not scaled."""
-        return self.y.forward(self.x.forward(pupil, w).mT, w).mT
+        across = self.x.forward(_fold(pupil), w)
+        return self.y.forward(_fold(across.mT), w).mT
 
     def adjoint(self, field: Tensor, w: int) -> Tensor:
         """Real and imaginary field (2, P, Q) -> the same of the pupil (2, H, N), not scaled."""
         return self.x.adjoint(self.y.adjoint(field.mT, w).mT, w)
+
+    def spread(self, pupil: Tensor, w: int, bends: Sequence[Bends]) -> Iterator[Tensor]:
+        """One pupil (2, H, N) -> its field (2, P, Q) at each distance, not scaled."""
+        halves = _fold(pupil)
+        for along_x, along_y in bends:
+            across = self.x.forward(_bend(halves, along_x), w)
+            yield self.y.forward(_bend(_fold(across.mT), along_y), w).mT
+
+    def gather(self, fields: Iterable[Tensor], w: int, bends: Sequence[Bends]) -> Tensor:
+        """Adjoint of `spread`: fields (2, P, Q) at each distance -> the pupil (2, H, N)."""
+        total: Halves | None = None
+        for field, (along_x, along_y) in zip(fields, bends, strict=True):
+            back = _bend(self.y.halves(field.mT, w), along_y, back=True)
+            across = _unfold(*back, self.y.samples)
+            total = _bend(self.x.halves(across.mT, w), along_x, back=True, onto=total)
+        if total is None:
+            raise ValueError("no distances")
+        return _unfold(*total, self.x.samples)
 
 
 class _Lines:
@@ -53,23 +79,33 @@ class _Lines:
     def __init__(self, line: LineGeometry, dtype: torch.dtype) -> None:
         self.samples, self.points = line.samples, line.points
         inward, outward = line.inputs()[line.samples // 2 :], line.outputs()[line.points // 2 :]
-        self.waves = []
+        self.waves, self.whole = [], []
         for rate in line.rates:
             turns = rate * inward[:, None] * outward
             angle = 2 * math.pi * (turns - turns.round())
-            self.waves.append((torch.cos(angle).to(dtype), torch.sin(angle).to(dtype)))
+            cos, sin = torch.cos(angle).to(dtype), torch.sin(angle).to(dtype)
+            none = torch.zeros_like(cos.T)
+            whole = (_unfold(cos.T, none, line.samples), _unfold(none, sin.T, line.samples))
+            self.waves.append((cos, sin))
+            self.whole.append(torch.cat(whole))
 
-    def forward(self, lines: Tensor, w: int) -> Tensor:
-        """(2, L, N) -> (2, L, P)."""
-        (even, odd), (cos, sin) = _fold(lines), self.waves[w]
-        along, across = _product(even, cos), _product(odd, sin)
+    def forward(self, halves: Halves, w: int) -> Tensor:
+        """Even and odd part of (2, L, N) -> (2, L, P)."""
+        along, across = map(_product, halves, self.waves[w])
         return _unfold(along, torch.stack([across[1], -across[0]]), self.points)
 
     def adjoint(self, lines: Tensor, w: int) -> Tensor:
-        """(2, L, P) -> (2, L, N)."""
-        (even, odd), (cos, sin) = _fold(lines), self.waves[w]
-        across = odd @ sin.T
-        return _unfold(even @ cos.T, torch.stack([-across[1], across[0]]), self.samples)
+        """(2, L, P) -> (2, L, N).
+
+        By one product with whole lines: to put halves together costs more than they save.
+        """
+        out: Tensor = torch.cat(_turned(_fold(lines)), -1) @ self.whole[w]
+        return out
+
+    def halves(self, lines: Tensor, w: int) -> Halves:
+        """(2, L, P) -> even and odd part of what `adjoint` gives."""
+        even, odd = _turned(_fold(lines))
+        return even @ self.waves[w][0].T, odd @ self.waves[w][1].T
 
 
 @lru_cache(maxsize=16)
@@ -78,6 +114,13 @@ def folded_transform(
 ) -> FoldedTransform:
     """Transform of a geometry; kept, because its matrices take time to make."""
     return FoldedTransform(rows, columns, dtype)
+
+
+def half_bend(line: LineGeometry, d: int, w: int, dtype: torch.dtype) -> Tensor:
+    """Real and imaginary part (2, K) of what bends the outer half of a line."""
+    turns = line.bends[d][w] * line.inputs()[line.samples // 2 :] ** 2
+    angle = 2 * math.pi * (turns - turns.round())
+    return torch.stack([torch.cos(angle), torch.sin(angle)]).to(dtype)
 
 
 def _fold(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,6 +138,30 @@ def _unfold(even: Tensor, odd: Tensor, count: int) -> Tensor:
     """Put (..., N) together from its even and its odd part about the middle."""
     minus = (even - odd)[..., count % 2 :].flip(-1)
     return torch.cat([minus, even + odd], -1)
+
+
+def _turned(halves: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Even part, and i times the odd part."""
+    even, odd = halves
+    return even, torch.stack([-odd[1], odd[0]])
+
+
+def _bend(
+    halves: Halves, bend: Tensor, *, back: bool = False, onto: Halves | None = None
+) -> Halves:
+    """Bend both parts, or undo it with `back`; add to `onto`, which is overwritten, if given."""
+    real, imag = bend[0], -bend[1] if back else bend[1]
+    if onto is None:
+        onto = (torch.empty_like(halves[0]), torch.empty_like(halves[1]))
+        for half, out in zip(halves, onto, strict=True):
+            torch.mul(half, real, out=out)
+    else:
+        for half, out in zip(halves, onto, strict=True):
+            out.addcmul_(half, real)
+    for half, out in zip(halves, onto, strict=True):
+        out[0].addcmul_(half[1], imag, value=-1)
+        out[1].addcmul_(half[0], imag)
+    return onto
 
 
 def _product(parts: Tensor, waves: Tensor) -> Tensor:

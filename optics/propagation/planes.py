@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optics.propagation.folded import FoldedTransform, folded_transform
+from optics.propagation.folded import Bends, FoldedTransform, folded_transform, half_bend
 from optics.propagation.lines import LineGeometry, Lines, Workspace, cheaper, line_transform
 
 #: Memory for planes in work on an accelerator [bytes]; a CPU does best with one at a time.
 BUDGET = 256 * 2**20
-#: Most points along a side at which real matrices are faster than chirps, on a CPU.
-FOLDED = 512
+#: Most points along a side at which real matrices are faster than chirps, on a CPU: for one
+#: distance, whose bend is part of the phase in the pupil, and for several.
+FOLDED, FOLDED_STACK = 512, 256
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,24 @@ class Transform:
     def folds(self, like: Tensor) -> bool:
         """Whether real matrices can be used for planes like `like`, and are the faster way."""
         x, y = self.rows, self.columns
-        if like.device.type != "cpu" or self.counts[0] > 1 or x.shift or y.shift:
+        if like.device.type != "cpu" or x.shift or y.shift:
             return False
         if self.method == "auto":
-            return max(x.points, y.points) <= FOLDED
+            most = FOLDED if self.counts[0] == 1 else FOLDED_STACK
+            return max(x.points, y.points) <= most
         return self.method == "matrix"
 
     def folded(self, like: Tensor) -> FoldedTransform:
-        """Real matrices for planes like `like`, the same for every distance.
-
-        They know nothing of bends: these must be part of the phase that they are given.
-        """
+        """Real matrices for planes like `like`, the same for every distance; without bends."""
         x, y = (replace(line, bends=()) for line in (self.rows, self.columns))
         return folded_transform(x, y, like.dtype.to_real() if like.is_complex() else like.dtype)
+
+    def half_bends(self, w: int, dtype: torch.dtype) -> list[Bends]:
+        """Return what bends one half of a line along x and along y, at each distance."""
+        return [
+            (half_bend(self.rows, d, w, dtype), half_bend(self.columns, d, w, dtype))
+            for d in range(self.counts[0])
+        ]
 
     @property
     def counts(self) -> tuple[int, int]:

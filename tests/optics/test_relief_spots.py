@@ -127,6 +127,18 @@ def test_long_sums_round_off_no_more_than_short_ones():
     assert float((light[0] - light[1]).norm() / light[1].norm()) < 3e-7
 
 
+@pytest.mark.parametrize("curvature", [ONE, CURVATURE])
+def test_pupils_that_are_not_kept_are_made_again(curvature, monkeypatch):
+    weights = torch.rand(len(curvature), 3, 9, 14, dtype=torch.float64)
+    slopes = []
+    for most in (2**20, 0):
+        monkeypatch.setattr("optics.propagation.spots.KEPT", most)
+        height = relief().requires_grad_()
+        (spots(height, curvature=curvature, method="matrix") * weights).sum().backward()
+        slopes.append(height.grad)
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=0, atol=0)
+
+
 def test_another_distance_needs_no_other_matrices():
     spots(relief(), curvature=ONE)
     made = folded_transform.cache_info().misses
