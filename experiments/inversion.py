@@ -1,6 +1,6 @@
 """The best linear inversion of a camera, and what recognisers find in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +17,10 @@ from experiments.protocol import Metrics, Protocol, TestSet, verification, worst
 from experiments.scene import Scenes, crop_pixels, network_view, observe
 from optics import Camera
 from optics.quality import wiener
+
+
+Drawn = Callable[[Sequence[torch.Generator], int], Tensor]
+"""Mean PSFs (B, 3, h, w) of so many shots of each picture, by the picture's source of noise."""
 
 
 class Inversion:
@@ -40,6 +44,9 @@ class Inversion:
         Where the face is; the reference distance if left out [m].
     assumed : Tensor, optional
         (3, h, w) what the attacker takes for the PSF; the exact one if left out.
+    drawn : callable, optional
+        Gives each picture its own mean PSF (B, 3, h, w), from its source of noise and the number
+        of frames; `psf` serves all if left out.
     """
 
     def __init__(
@@ -53,10 +60,11 @@ class Inversion:
         *,
         distance: float | None = None,
         assumed: Tensor | None = None,
+        drawn: Drawn | None = None,
     ) -> None:
         self.camera, self.psf, self.frames = camera, psf, frames
         self.assumed = psf if assumed is None else assumed
-        self.protocol = protocol
+        self.protocol, self.drawn = protocol, drawn
         self.distance = protocol.reference if distance is None else distance
         self.exposure = exposure
         own = camera.sensor.binned_white_electrons
@@ -73,27 +81,47 @@ class Inversion:
 
     def measure(self, test: TestSet, rows: NDArray[np.int64], scenes: Scenes) -> Tensor:
         """All that the light of `scenes` reached, less the backdrop: (B, 3, P, P), zero outside."""
+        sources = self.sources(test, rows)
+        psf = self.psf if self.drawn is None else self.drawn(sources, self.frames)
+        return self.record(psf, scenes, sources, self.frames)
+
+    def sources(self, test: TestSet, rows: NDArray[np.int64]) -> list[torch.Generator]:
+        """Return the sources of noise of the pictures `rows`."""
+        return test.noise(rows, "inversion", self.distance, self.frames, self.exposure)
+
+    def record(
+        self, psf: Tensor, scenes: Scenes, sources: Sequence[torch.Generator], frames: int
+    ) -> Tensor:
+        """Record what `measure` returns by a PSF (3, h, w), or one of each picture."""
         seen = observe(
             self.camera,
-            self.psf,
+            psf,
             scenes,
             self.distance,
-            test.noise(rows, "inversion", self.distance, self.frames, self.exposure),
+            sources,
             white_electrons=self.white,
-            frames=self.frames,
+            frames=frames,
             extent="full",
         )
         # the backdrop is taken as known to the attacker
-        level = self.psf.to(seen).sum((-2, -1))[:, None, None]
+        level = psf.to(seen).sum((-2, -1))[..., None, None]
         rest = self.size - seen.shape[-1]
         return functional.pad(seen - scenes.surround[:, :, None, None] * level, (0, rest, 0, rest))
 
     def invert(self, measured: Tensor, scenes: Scenes, strength: float) -> Tensor:
         """Invert what `measure` gave: (B, 3, S, S) linear light, clipped to [0, 1]."""
+        power = self.noise_power(scenes).to(measured) / self.frames * strength
+        found = wiener(measured, self.assumed, scene_power=self.power, noise_power=power)
+        return self.picture(found, scenes)
+
+    def noise_power(self, scenes: Scenes) -> Tensor:
+        """Return the variance that an attacker expects of one frame, by colour (3,)."""
         level = scenes.light.mean((0, 2, 3))[:, None, None]
         noise = self.camera.sensor.mean_and_variance(level, white_electrons=self.white)[1]
-        power = noise.flatten().to(measured) / self.frames * strength
-        found = wiener(measured, self.assumed, scene_power=self.power, noise_power=power)
+        return noise.flatten()
+
+    def picture(self, found: Tensor, scenes: Scenes) -> Tensor:
+        """Return inverted measurements less the backdrop (B, 3, P, P) as pictures."""
         light = found[..., : self.pixels, : self.pixels] + scenes.surround[:, :, None, None]
         return network_view(light, scenes.size).clamp(0, 1)
 
@@ -101,7 +129,12 @@ class Inversion:
         self, test: TestSet, rows: NDArray[np.int64], device: torch.device, strength: float
     ) -> Tensor:
         """Measure and invert the pictures `rows`: (B, 3, S, S) linear light in [0, 1]."""
-        scenes = test.scenes(rows, device)
+        return self.attempt(test, rows, test.scenes(rows, device), strength)
+
+    def attempt(
+        self, test: TestSet, rows: NDArray[np.int64], scenes: Scenes, strength: float
+    ) -> Tensor:
+        """Measure and invert `scenes`, the pictures `rows`: (B, 3, S, S) linear light."""
         return self.invert(self.measure(test, rows, scenes), scenes, strength)
 
     def look(

@@ -197,7 +197,7 @@ def observe(
     camera : Imager
         Gives scale and sensor.
     psf : Tensor
-        (3, h, w) of that camera at that distance.
+        (3, h, w) of that camera at that distance, or (B, 3, h, w), one for each picture.
     scenes : Scenes
         (B, 3, S, S) of linear light.
     distance : float
@@ -218,10 +218,26 @@ def observe(
     """
     n = crop_pixels(camera, distance, scenes.context)
     light = resize(scenes.light, (n, n))
-    irradiance = blur(light, psf.to(light), surround=scenes.surround, extent=extent)
+    irradiance = blur_each(light, psf.to(light), surround=scenes.surround, extent=extent)
     return camera.sensor.expose(
         irradiance, generators, white_electrons=white_electrons, frames=frames
     )
+
+
+def blur_each(
+    light: Tensor, psf: Tensor, *, surround: Tensor, extent: Literal["same", "full"]
+) -> Tensor:
+    """Return `optics.blur` of pictures (B, 3, H, W), each by its own PSF if there are as many."""
+    if psf.ndim == 3:
+        return blur(light, psf, surround=surround, extent=extent)
+    # one picture of many colours
+    seen = blur(
+        light.flatten(0, 1)[None],
+        psf.flatten(0, 1),
+        surround=surround.reshape(1, -1),
+        extent=extent,
+    )
+    return seen.reshape(*light.shape[:2], *seen.shape[-2:])
 
 
 def network_view(measurement: Tensor, size: int) -> Tensor:
