@@ -79,6 +79,7 @@ def run_job(
     *,
     check: Check | None = None,
     named: Mapping[str, str] | None = None,
+    rewrite: Callable[[list[str]], list[str]] | None = None,
     config_module: str = "configs",
     arguments: Sequence[str] | None = None,
 ) -> None:
@@ -95,6 +96,8 @@ def run_job(
     named : mapping of str to str, optional
         Numbers that may also be given by name, each with the group that the name chooses from:
         {"size": "budget"} reads size=small as budget=small, and leaves size=64 alone.
+    rewrite : callable, optional
+        Makes settings of the words of the command line that are none.
     config_module : str
         Package that holds the configs.
     arguments : sequence of str, optional
@@ -113,6 +116,7 @@ def run_job(
         words[0] = f"what={words[0]}"
     words = [_by_name(word, named or {}) for word in words]
     try:
+        words = rewrite(words) if rewrite else words
         flags, overrides = _split(words)
         folder = _prepare(job, flags, overrides, check, config_module)
     except (Exception, KeyboardInterrupt) as error:
@@ -312,16 +316,18 @@ def _report(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
         return 130
-    code = next(
+    passed_on = getattr(error, "exit_code", None)  # of another process, which told its error
+    code = passed_on or next(
         (EXIT_CODES[c.__name__] for c in type(error).__mro__ if c.__name__ in EXIT_CODES), 1
     )
     message = str(error)
     if isinstance(error, OSError) and code == 1:
         code = 6 if error.errno in _NO_ROOM else 3
         message = f"{error.filename or 'a file'}: {error.strerror or error}"
-    if code == 1 or os.environ.get("VEILENS_TRACEBACK") == "1":
+    defect = code == 1 and passed_on is None
+    if defect or os.environ.get("VEILENS_TRACEBACK") == "1":
         traceback.print_exception(error)
-    if code == 1:
+    if defect:
         message = f"{type(error).__name__}: {message} (this is a defect of the program)"
     sys.stderr.write(f"error: {message}\n")
     return code

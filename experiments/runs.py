@@ -27,8 +27,9 @@ FROZEN = "frozen.json"  #: of a run that froze the mask of another: that one, an
 #: Settings that may change when a run is continued: its steps so far do not depend on them.
 FREE = (
     "run", "resume", "steps", "progress", "checkpoint_every", "log_every", "device", "workers",
-    "port", "host", "key_file", "clear",
+    "port", "host", "key_file", "clear", "start", "stop",
 )  # fmt: skip
+PER_STEP = ("steps", "jobs")  #: of a pipeline: each step looks itself whether it is still the same
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def find_run(job: str, which: str) -> Path:
     """
     folder = RUNS / job / "latest" if which == "latest" else _shipped(job).get(which, Path(which))
     if not (folder / RECORD).is_file():
-        known = ", ".join([*map(str, _newest_first(job)[:3]), *_shipped(job)]) or "none"
+        known = ", ".join([*map(str, newest_first(job)[:3]), *_shipped(job)]) or "none"
         raise ArtifactError(
             f"run = {which}: {folder} holds no run of {job}; name its folder, or 'latest' for "
             f"the last one that finished (there are: {known})"
@@ -76,7 +77,7 @@ def unfinished(job: str, which: str) -> Path:
     """Return the run to continue: the one named, or for "latest" the newest unfinished one."""
     if which != "latest":
         return find_run(job, which)
-    for folder in _newest_first(job):
+    for folder in newest_first(job):
         if read_json(folder / RECORD).get("state") != "finished":
             return folder
     raise ArtifactError(f"resume = true: no run of {job} in {RUNS / job} is unfinished")
@@ -99,7 +100,8 @@ def new_folder(job: str) -> Path:
     raise RuntimeError("unreachable")
 
 
-def _newest_first(job: str) -> list[Path]:
+def newest_first(job: str) -> list[Path]:
+    """Return the run folders of a job."""
     found = (record.parent for record in (RUNS / job).glob(f"*/{RECORD}"))
     return sorted((path for path in found if not path.is_symlink()), reverse=True)
 
@@ -118,7 +120,9 @@ def refuse_changes(folder: Path, config: dict[str, Any]) -> None:
     changed = [
         f"{key}: {old.get(key)!r} -> {new.get(key)!r}"
         for key in sorted(set(old) | set(new))
-        if old.get(key) != new.get(key) and key.split(".")[-1] not in FREE
+        if old.get(key) != new.get(key)
+        and key.split(".")[-1] not in FREE
+        and key.split(".")[0] not in PER_STEP
     ]
     if changed:
         raise SettingsError(
@@ -175,7 +179,9 @@ class Record:
         self._record |= {"state": state, "exit_code": code, "ended": _now()}
         save_json(self._folder / RECORD, self._record)
         if state == "finished":
-            write_manifest(self._folder, exclude=("checkpoints", f"{self._job}.log"))
+            # steps of a pipeline have manifests of their own
+            inner = [path.parent.name for path in self._folder.glob(f"*/{RECORD}")]
+            write_manifest(self._folder, exclude=("checkpoints", f"{self._job}.log", *inner))
             self._move_latest()
 
     def _move_latest(self) -> None:
@@ -192,7 +198,7 @@ class Record:
 
 def _lasting(overrides: Sequence[str]) -> list[str]:
     """Return the overrides that hold again when the run is continued."""
-    once = {"clear"}  # said anew each time, by somebody who looked
+    once = {"clear", "start", "stop"}  # said anew each time, by somebody who looked
     if "resume=true" in [o.lower() for o in overrides]:
         once |= {"resume", "run"}
     return [o for o in overrides if o.partition("=")[0] not in once]
