@@ -1,7 +1,7 @@
 """How an anonymizer is trained: kinds of styles, terms, and the constants of the optimisers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -62,6 +62,12 @@ class Recipe:
         Steps between two penalties, each then so many times as heavy.
     average : float
         Decay of the moving average per step.
+    steps : int
+        Of the training, which the ramps divide.
+    ramps : mapping of str to sequence of float
+        Terms that come in late: the shares of the training at which the weight begins to rise and
+        at which it is whole. A generator that cannot draw a face yet meets a guard of identity by
+        patterns that only the recogniser sees.
     """
 
     passes: Mapping[str, StyleKind]
@@ -73,6 +79,8 @@ class Recipe:
     penalty: float = 1.0
     penalty_every: int = 1
     average: float = 0.999
+    steps: int = 1
+    ramps: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, term in self.terms.items():
@@ -83,6 +91,17 @@ class Recipe:
                 )
         if self.real == "references" and not self.with_references:
             raise ValueError("real = references, but no pass has any; take sources")
+        if unknown := [name for name in self.ramps if name not in self.terms]:
+            raise ValueError(
+                f"ramps names {', '.join(unknown)}, expected some of {', '.join(self.terms)}"
+            )
+        for name, ramp in self.ramps.items():
+            if len(ramp) != 2 or not 0 <= ramp[0] <= ramp[1] <= 1:
+                raise ValueError(
+                    f"ramps.{name} = {list(ramp)}: two shares of the training, 0 to 1, in order"
+                )
+        if self.steps < 1:
+            raise ValueError(f"steps = {self.steps}, expected 1 or more")
         if self.penalty_every < 1 or self.penalty < 0:
             raise ValueError(
                 f"penalty = {self.penalty:g}, penalty_every = {self.penalty_every}: expected a "
@@ -103,9 +122,17 @@ class Recipe:
         }
 
     def generator_terms(self, view: View) -> dict[str, Tensor]:
-        """Weighted terms of one step by name, without those whose judge is missing."""
+        """Weighted terms of one step by name, without those that have no weight or no judge."""
         off = self.off(view.judges)
-        return {n: t.weight * t(view) for n, t in self.terms.items() if n not in off}
+        weights = {n: self.weight(n, view.step) for n in self.terms if n not in off}
+        return {n: weight * self.terms[n](view) for n, weight in weights.items() if weight}
+
+    def weight(self, name: str, step: int) -> float:
+        """Weight of the term `name` after `step` steps."""
+        begin, whole = self.ramps.get(name, (0.0, 0.0))
+        share = step / self.steps
+        risen = 1.0 if share >= whole else max(0.0, share - begin) / (whole - begin)
+        return risen * self.terms[name].weight
 
     def groups(self, anonymizer: Anonymizer, rate: float) -> list[dict[str, Any]]:
         """Optimiser groups of the three networks at a learning rate of `rate`."""
