@@ -1,100 +1,40 @@
-"""Compare what was made with what was meant: design, exported files, measurement, twin.
+"""Compare ways to hide who is on a picture: cameras and software, under the same attacks.
 
-Every camera is laid on the PSFs that were measured and judged by the same numbers. Where the
-design was learned, its own landmark network and its own attackers then look through the measured
-PSF: what the errors of making cost in use, and in privacy. A calibration that explains the
-measurement worse than the bare design is refused, with both numbers.
+Every method is attacked by the same attackers on the same people, and measured for what it leaves;
+one table says what an attacker still learns and what a user still can do. What was computed is
+kept: a further method costs its own cells only, and an interrupted comparison goes on.
 
-    ./lab compare hardware calibration=latest
-    ./lab compare hardware calibration=<run> export=<export run>
-    ./lab compare hardware calibration=<run> design=<another run>
+    ./lab compare                                         the methods of contestants=standard
+    ./lab compare contestants=full suite=full
+    ./lab compare design=<codesign run> anonymizer=latest
+    ./lab compare contestants=hardware calibration=latest    simulation against hardware
+    ./lab compare hardware calibration=latest             a made mask beside its design
 """
 
-import logging
 from pathlib import Path
 
-from calibration.errors import CalibrationError
-from experiments.calibrating import load_stacks
-from experiments.calibration_results import open_calibration
-from experiments.comparing import check_thresholds, compare_laid, sheet, summary, worse
-from experiments.hardware_comparison import (
-    Candidates,
-    candidates,
-    look_through,
-)
+from experiments.comparing_hardware import check_hardware, compare_hardware
+from experiments.comparison.methods import check_methods, compare_methods
 from experiments.launch import run_job
-from experiments.preview import SHOWN, Seen, check_preview
-from experiments.report.hardware_sheet import hardware_sheet
-from experiments.report.sheet import write_sheet
 from experiments.settings import Settings, SettingsError
-from experiments.store import save_json
-from experiments.twinning import Laid, lay_design
 
-log = logging.getLogger(__name__)
+_WHAT = {
+    "methods": (check_methods, compare_methods),
+    "hardware": (check_hardware, compare_hardware),
+}
 
 
 def main(settings: Settings, run: Path) -> None:
-    """Compare one calibration with its design."""
-    found = opened(settings)
-    stack = found.stacks[found.twin_field]
-    laid: dict[str, Laid] = {}
-    for name, camera in found.cameras.items():
-        laid[name] = found.laid.get(name) or lay_design(
-            camera, stack, source_diameter=found.source_diameter
-        )
-    if "twin" in found.laid:
-        laid["twin"] = found.laid["twin"]
-    rows = {name: compare_laid([stack], [one]) for name, one in laid.items()}
-    numbers = {name: summary(own) for name, own in rows.items()}
-    for name, one in numbers.items():
-        log.info("%-12s NCC %.4f, chi-square %.2f", name, one["ncc"], one["chi2_per_pixel"])
-    seen: dict[str, Seen] = {}
-    skipped = found.why_no_preview
-    if settings["preview"] and not skipped:
-        seen, skipped = look_through(settings, found, stack, laid)
-    metrics = {
-        f"{name}/{key}": value for name, own in numbers.items() for key, value in own.items()
-    }
-    for name, look in seen.items():
-        metrics |= {f"{name}/{key}": look.metrics[key] for key in SHOWN if key in look.metrics}
-    refused = worse(numbers["design"], numbers["twin"]) if "twin" in numbers else []
-    metrics["refused"] = float(bool(refused))
-    save_json(run / "metrics.json", metrics)
-    save_json(run / "comparison.json", {name: sheet(own) for name, own in rows.items()})
-    page = hardware_sheet(
-        found, stack, laid, rows, numbers, seen,
-        thresholds=settings["thresholds"], refused=refused, skipped=skipped,
-    )  # fmt: skip
-    write_sheet(run, page)
-    if refused:
-        raise CalibrationError(
-            f"calibration refused: it is worse than the bare design ({'; '.join(refused)}); use "
-            f"the design as it is, and look in {run / 'report.html'} which depth it fails at"
-        )
-
-
-def opened(settings: Settings) -> Candidates:
-    """Return what is to be compared.
-
-    Raises
-    ------
-    ArtifactError
-        The calibration is missing, failed, or of another version.
-    SettingsError
-        It knows no design.
-    """
-    folder, record = open_calibration(settings["calibration"])
-    return candidates(settings, folder, record, load_stacks(folder))
+    """Compare methods, or one calibration with its design."""
+    _WHAT[settings["what"]][1](settings, run)
 
 
 def check(settings: Settings) -> None:
     """Refuse settings that cannot work, before anything is written."""
-    if settings["what"] != "hardware":
-        raise SettingsError(f"what = {settings['what']!r}, expected hardware")
-    check_thresholds(settings["thresholds"])
-    check_preview(settings)
-    opened(settings)
+    if settings["what"] not in _WHAT:
+        raise SettingsError(f"what = {settings['what']!r}, expected {' or '.join(_WHAT)}")
+    _WHAT[settings["what"]][0](settings)
 
 
 if __name__ == "__main__":
-    run_job("compare", main, check=check)
+    run_job("compare", main, check=check, named={"suite": "suite@attacks"})

@@ -24,11 +24,17 @@ class Table:
         Cells as they are shown.
     note : str
         Sentence below it.
+    sortable : bool
+        Whether a click on a heading sorts by it.
+    folded : str
+        What to click on to see it; shown at once if empty.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    sortable: bool = False
+    folded: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ def write_sheet(run: Path, sheet: Sheet, *, dpi: int = 160) -> Path:
             name=run.name,
             sheet=sheet,
             sections=sections,
+            sortable=any(table.sortable for one in sheet.sections for table in one.tables),
             command=command_line(job, record.get("overrides", [])),
             versions=", ".join(f"{name} {version}" for name, version in versions.items()),
         )

@@ -164,7 +164,8 @@ def test_a_mistake_is_one_line_and_leaves_no_run(session, lab, tmp_path, words, 
 
 
 def compared(calibrated, folder, *words):
-    return run_of(folder, "compare", compare, f"calibration={calibrated}", "progress=false", *words)
+    given = ("what=hardware", f"calibration={calibrated}", "progress=false")
+    return run_of(folder, "compare", compare, *given, *words)
 
 
 def test_a_comparison_has_the_numbers_of_the_calibration(calibrated, tmp_path):
