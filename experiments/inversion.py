@@ -18,7 +18,6 @@ from experiments.scene import Scenes, crop_pixels, network_view, observe
 from optics import Camera
 from optics.quality import wiener
 
-
 Drawn = Callable[[Sequence[torch.Generator], int], Tensor]
 """Mean PSFs (B, 3, h, w) of so many shots of each picture, by the picture's source of noise."""
 

@@ -1,6 +1,7 @@
 """Attacks on what is done to hide a face, all with one protocol.
 
 - `defence`: what is attacked: a camera, a protection, nothing (the ceiling), noise (the floor)
+- `dynamic`: cameras with another mask for every shot
 - `trial`: people, recognisers, numbers and the report that every attack shares
 - `recognising`: public recognisers as they are; protected pictures enrolled and linked
 - `learning`: recognisers fine-tuned or trained from scratch on what is shown
@@ -21,6 +22,7 @@ from experiments.attacks.defence import (
     Faces,
     ProtectionDefence,
 )
+from experiments.attacks.dynamic import MirrorFamily, PerShotCamera
 from experiments.attacks.keys import WrongKey
 from experiments.attacks.learning import FineTuned, FromScratch
 from experiments.attacks.recognising import OffTheShelf, Parrot
@@ -39,9 +41,11 @@ __all__ = [
     "FineTuned",
     "FromScratch",
     "LearnedInversion",
+    "MirrorFamily",
     "OffTheShelf",
     "Outcome",
     "Parrot",
+    "PerShotCamera",
     "ProtectionDefence",
     "RichardsonLucy",
     "Trial",

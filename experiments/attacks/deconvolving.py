@@ -4,6 +4,7 @@ They need a camera; a protection without a PSF is not attacked. Regularisation i
 tuning people, by what the strongest recogniser finds.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from experiments.attacks.defence import CameraDefence
+from experiments.attacks.dynamic import PerShotCamera
 from experiments.attacks.recognising import FRAMES, check_frames
 from experiments.attacks.trial import Attack, Look, Outcome, Trial, numbers
 from experiments.inversion import Inversion, psnr
@@ -34,6 +36,15 @@ class Deconvolution(Attack):
     guesses : sequence of float
         Widths of Gaussians that an attacker tries who knows no PSF, standard deviations in face
         crops; none leaves that attacker out.
+    exposures : sequence of float or None
+        Light that the shots are taken with, scene white on a binned pixel; None is the camera's
+        own [e-].
+
+    Notes
+    -----
+    Before a camera with another mask for every shot the attacker knows all masks, but not which
+    one a shot was taken through ("unknown_masks"), or knows that too ("known_masks", by the best
+    linear inversion alone). `errors` and `guesses` are for cameras with one mask.
     """
 
     actor = "A2"
@@ -45,6 +56,7 @@ class Deconvolution(Attack):
         frames: Sequence[int] = FRAMES,
         errors: Sequence[float] = (0.0,),
         guesses: Sequence[float] = (),
+        exposures: Sequence[float | None] = (None,),
     ) -> None:
         if not strengths or min(strengths) <= 0:
             raise ValueError(f"strengths = {list(strengths)}: one positive number or more")
@@ -53,13 +65,20 @@ class Deconvolution(Attack):
                 f"errors = {list(errors)}, guesses = {list(guesses)}: one error or more, zero or "
                 f"positive, and positive widths"
             )
+        if not exposures or any(e is not None and not e > 0 for e in exposures):
+            raise ValueError(
+                f"exposures = {list(exposures)}: one or more, each null for the camera's own or "
+                f"positive electrons per binned pixel"
+            )
+        self.exposures = tuple(exposures)
         self.strengths, self.frames = tuple(strengths), check_frames(frames)
         self.errors, self.guesses = tuple(errors), tuple(guesses)
 
     def budget(self) -> dict[str, Any]:
-        """Return frames, and how many inversions are tried."""
+        """Return frames, exposures, and how many inversions are tried."""
         tries = len(self.strengths) * (len(self.errors) + len(self.guesses))
-        return {"frames": list(self.frames), "inversions_tried": tries}
+        out: dict[str, Any] = {"frames": list(self.frames), "inversions_tried": tries}
+        return out if self.exposures == (None,) else out | {"exposures_e": list(self.exposures)}
 
     def run(self, trial: Trial, name: str) -> Outcome:
         """Attack with every PSF and every number of shots."""
@@ -69,33 +88,44 @@ class Deconvolution(Attack):
         conditions: dict[str, Metrics] = {}
         chosen: dict[str, float] = {}
         pictures: dict[str, Tensor] = {}
-        for frames in self.frames:
-            for knowledge, psfs in self._believed(camera, trial.seed).items():
-                tries = [
-                    (camera.inversion(frames, psf, self.kind), strength)
-                    for psf in psfs
-                    for strength in self.strengths
-                ]
+        for exposure, frames in itertools.product(self.exposures, self.frames):
+            for knowledge, inverters in self._known(camera, frames, exposure, trial.seed).items():
+                tries = [(one, strength) for one in inverters for strength in self.strengths]
                 inverter, strength = self._chosen(trial, tries)
-                key = f"{knowledge}_frames_{frames}"
+                key = f"{knowledge}_frames{inverter.suffix}"
                 found, decibels = _probes(trial, inverter, trial.held, trial.lookers(), strength)
-                conditions[key] = numbers(trial.verify(found)) | {"psnr": decibels}
+                white = camera.fixed.camera.sensor.binned_white_electrons
+                conditions[key] = numbers(trial.verify(found)) | {
+                    "psnr": decibels,
+                    "frames": frames,
+                    "exposure_e": white if exposure is None else exposure,
+                }
                 chosen[key] = strength
                 light = inverter.restore(trial.held, trial.shown, trial.device, strength)
                 pictures[key] = light.cpu()
         return Outcome(conditions, chosen, pictures=pictures)
 
-    def _believed(self, camera: CameraDefence, seed: int) -> dict[str, list[Tensor]]:
-        """Return the PSFs that an attacker may take for the true one, by what he knows."""
+    def _known(
+        self, camera: CameraDefence, frames: int, exposure: float | None, seed: int
+    ) -> dict[str, list[Inversion]]:
+        """Return the inversions that an attacker may try, by what he knows."""
         psf = camera.psf()
-        out = {
+        if isinstance(camera, PerShotCamera):
+            out = {"unknown_masks": [camera.inversion(frames, psf, self.kind, exposure)]}
+            if self.kind is Inversion:
+                out["known_masks"] = [camera.informed(frames, exposure)]
+            return out
+        believed = {
             "exact" if error == 0 else f"error_{error:g}": [disturbed(psf, error, seed)]
             for error in self.errors
         }
         if self.guesses:
             pixels = camera.inversion(1, psf).pixels
-            out["unknown"] = [gaussian_like(psf, width * pixels) for width in self.guesses]
-        return out
+            believed["unknown"] = [gaussian_like(psf, width * pixels) for width in self.guesses]
+        return {
+            knowledge: [camera.inversion(frames, one, self.kind, exposure) for one in psfs]
+            for knowledge, psfs in believed.items()
+        }
 
     def _chosen(
         self, trial: Trial, tries: Sequence[tuple[Inversion, float]]
@@ -125,7 +155,7 @@ def _probes(
     decibels = []
     for rows in people.batches(trial.batch):
         scenes = people.scenes(rows, trial.device)
-        light = inverter.invert(inverter.measure(people, rows, scenes), scenes, strength)
+        light = inverter.attempt(people, rows, scenes, strength)
         decibels.append(psnr(light, scenes.light).cpu())
         for name, look in lookers.items():
             rows_of[name].append(look(light, scenes.landmarks).cpu())

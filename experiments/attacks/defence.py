@@ -128,16 +128,23 @@ class CameraDefence:
         return self.fixed.psfs[self.protocol.reference]
 
     def inversion(
-        self, frames: int, assumed: Tensor, kind: type[Inversion] = Inversion
+        self,
+        frames: int,
+        assumed: Tensor,
+        kind: type[Inversion] = Inversion,
+        exposure: float | None = None,
     ) -> Inversion:
-        """Return an inversion of the mean of `frames` shots with `assumed` as the PSF."""
+        """Return an inversion of the mean of `frames` shots with `assumed` as the PSF.
+
+        `exposure` is that of scene white on a binned pixel, the camera's own if None [e-].
+        """
         return kind(
             self.fixed.camera,
             self.psf(),
             self.scene_power,
             self.protocol,
             frames,
-            None,
+            exposure,
             assumed=assumed,
         )
 
