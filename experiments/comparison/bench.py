@@ -134,7 +134,6 @@ class Bench:
             "schema": SCHEMA,
             "data_sha256": trial.data_sha256,
             "pool": {name: model_sha256(net).hex() for name, net in trial.pool.items()},
-            "reader": self.reader_sha256,
             "framing": settings["framing"],
             "seed": trial.seed,
             "batch": trial.batch,
@@ -155,6 +154,8 @@ class Bench:
             return Cell(method, distance, part, name, reason=reason)
         groups = {"attack": "attacks", "utility": "utilities"}
         tried = self.settings[groups[part]][name] if part in groups else {}
+        if part == "utility":
+            there["reader"] = self.reader_sha256
         key = digest(
             {
                 **self.judged_by(),
