@@ -17,6 +17,7 @@ from experiments.report.drawing import (
     new_figure,
     to_display,
 )
+from experiments.report.figures_attacks import success_curves
 from experiments.report.sheet import Section, Sheet, Table
 
 _TILE = 1.25  # side of a face [in]
@@ -81,6 +82,12 @@ def attack_sheet(defence: str, found: Found, pictures: Mapping[str, Tensor]) -> 
             photographic=True,
             full=True,
         )
+    curves = [
+        drawn
+        for name, one in tried.items()
+        if "exposures_e" in one["budget"]
+        and isinstance(drawn := success_curves({name: one["conditions"]}), Drawing)
+    ]
     every = Table(
         columns=("attack", "condition", "AUC", "recognisers"),
         rows=[
@@ -93,7 +100,7 @@ def attack_sheet(defence: str, found: Found, pictures: Mapping[str, Tensor]) -> 
         headline,
         lead,
         [
-            Section("What was found", "", tables=[table]),
+            Section("What was found", "", curves, [table]),
             Section("What was brought back", "", [drawing]),
             Section("Every condition", "", tables=[every]),
         ],

@@ -9,6 +9,8 @@ from experiments.attacks.trial import ACTORS
 from experiments.comparison.cells import Result, label
 from experiments.comparison.table import NOT_RUN, WORST, Column, Row, columns, text_of
 from experiments.report import figures_comparison as figures
+from experiments.report.drawing import Drawing
+from experiments.report.figures_attacks import success_curves
 from experiments.report.sheet import Section, Sheet, Table
 from experiments.report.wording import enumerate_words
 
@@ -84,6 +86,7 @@ def comparison_sheet(seen: Comparison) -> Sheet:
                 figures.roc_curves(seen.here),
                 figures.learning_curves(seen.here),
                 figures.over_frames(seen.here),
+                *_shots_and_light(seen.here),
                 figures.over_distance(seen.rows),
             ],
         ),
@@ -96,6 +99,18 @@ def comparison_sheet(seen: Comparison) -> Sheet:
         Section("Behind the numbers", _judges(seen), tables=[_cells(seen)]),
     ]
     return Sheet(_headline(seen), _lead(seen), sections)
+
+
+def _shots_and_light(rows: Sequence[Row]) -> list[Drawing]:
+    """Return the curves of attacks that tried several numbers of shots and exposures."""
+    found = {
+        row.title: one["conditions"]
+        for row in rows
+        for one in row.attacks.values()
+        if "exposures_e" in one["budget"] and one["result"] is not None
+    }
+    drawn = success_curves(found)
+    return [drawn] if isinstance(drawn, Drawing) else []
 
 
 def _headline(seen: Comparison) -> str:
