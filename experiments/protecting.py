@@ -81,6 +81,11 @@ class Method:
         with torch.inference_mode():
             return self.network.recover(faces.to(self.device), keys).cpu().clone()
 
+    def recover_unclipped(self, faces: torch.Tensor, keys: Sequence[bytes]) -> torch.Tensor:
+        """Return the same as sRGB values that may lie beyond black and white."""
+        with torch.inference_mode():
+            return self.network.recover_unclipped(faces.to(self.device), keys).cpu().clone()
+
 
 @dataclass
 class Guard:

@@ -8,7 +8,6 @@ under the same name and `_reason`.
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,14 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from anonymizer.alignment import warp_area
-from anonymizer.colour import encode_srgb
-from anonymizer.keystream import KEY_BYTES, stream
-from anonymizer.recognition import FACE_SIZE, Recognizer, verify, worst_case
+from anonymizer.colour import decode_srgb, encode_srgb
+from anonymizer.keystream import KEY_BYTES
+from anonymizer.recognition import Recognizer, verify, worst_case
 from anonymizer.vault import (
     Header,
     Keyholder,
@@ -35,18 +32,17 @@ from anonymizer.vault import (
 )
 from anonymizer.vault.stretching import SALT_BYTES
 from experiments.data.crops import FaceCrops
-from experiments.faces_in_pictures import FixedFaces, Square, cut_squares
+from experiments.faces_in_pictures import FixedFaces, Square
 from experiments.judging import build_pool, limit_each, open_crops
+from experiments.protected_faces import embed, faces_of, in_batches, random_keys
 from experiments.protecting import Guard, Method
 from experiments.report.protection_sheet import protection_sheet
 from experiments.report.sheet import write_sheet
 from experiments.settings import Settings
 from experiments.store import save_json
 from experiments.vault_files import VAULT, Workshop, verify_file
+from experiments.wrong_keys import keyed_numbers, stretch
 
-FALSE_ACCEPTS = 1e-3
-_RULE = 30  # false accepts that a rate must rest on
-_BATCH = 16
 _SIZED = 8  # pictures whose files are weighed
 _SHOWN = 4  # people in the figure
 
@@ -63,8 +59,10 @@ class Measured:
         `protected` as an 8-bit file holds it.
     recovered : Tensor or None
         With the right keys, from float and from 8 bits; None if the method recovers nothing.
-    recovered_png8, wrong : Tensor or None
-        From 8 bits with the right keys, and with wrong ones.
+    recovered_png8 : Tensor or None
+        From 8 bits with the right keys.
+    wrong : Tensor or None
+        With wrong ones, as sRGB values that are not clipped.
     ms : float
         Time to protect one face [ms].
     """
@@ -137,19 +135,11 @@ def judge(
         numbers |= sealed_numbers(sample.header, settings["wrong_keys"])
     else:
         numbers |= keyed_numbers(
-            pool, method, measured, test, few, frame, settings["wrong_keys"], settings["seed"]
-        )
+            pool, method, measured.original, measured.protected, test, frame,
+            settings["wrong_keys"], settings["seed"],
+        )  # fmt: skip
     numbers |= {"bytes_sent": sample.bytes_sent, "ms_per_image": measured.ms}
     return Judged(numbers, shown_columns(measured, aead=vault == "aead"))
-
-
-def faces_of(crops: FaceCrops, frame: float, size: int) -> Tensor:
-    """Return the face squares (N, 3, size, size) of crops, by their true landmarks."""
-    faces = []
-    for image, points in zip(np.asarray(crops.images), crops.landmarks, strict=True):
-        square = Square.around(torch.from_numpy(points), frame=frame)
-        faces.append(cut_squares(image, [square], size)[0])
-    return torch.stack(faces)
 
 
 def measure(method: Method, crops: FaceCrops, frame: float, seed: int) -> Measured:
@@ -171,22 +161,8 @@ def measure(method: Method, crops: FaceCrops, frame: float, seed: int) -> Measur
             )
         recovered = in_batches(method.recover, exact, keys)
         png8 = in_batches(method.recover, raw, keys)
-        wrong = in_batches(method.recover, raw, others)
+        wrong = in_batches(method.recover_unclipped, raw, others)
     return Measured(faces, cover, raw, recovered, png8, wrong, ms)
-
-
-def random_keys(count: int, purpose: str) -> list[bytes]:
-    """Return keys that are the same in every run, for measurements alone."""
-    drawn = stream(bytes(KEY_BYTES), KEY_BYTES * count, purpose)
-    return [drawn[i : i + KEY_BYTES] for i in range(0, len(drawn), KEY_BYTES)]
-
-
-def in_batches(
-    how: Callable[[Tensor, Sequence[bytes]], Tensor], faces: Tensor, keys: Sequence[bytes]
-) -> Tensor:
-    """Apply `how` to a few faces and their keys at a time."""
-    parts = [how(faces[i : i + _BATCH], keys[i : i + _BATCH]) for i in range(0, len(faces), _BATCH)]
-    return torch.cat(parts)
 
 
 # Numbers
@@ -234,24 +210,6 @@ def quality(measured: Measured, *, exact: bool) -> dict[str, Any]:
     return out
 
 
-def recogniser_view(faces: Tensor, frame: float) -> Tensor:
-    """Return what recognisers expect (N, 3, 112, 112) of face squares of `frame` crops."""
-    size = faces.shape[-1]
-    scale = size / (frame * FACE_SIZE)
-    offset = (size - size / frame) / 2 + 0.5 * scale - 0.5
-    matrix = faces.new_tensor([[scale, 0, offset], [0, scale, offset]])
-    return warp_area(faces, matrix.expand(len(faces), 2, 3), (FACE_SIZE, FACE_SIZE))
-
-
-@torch.inference_mode()
-def embed(recognizer: Recognizer, faces: Tensor, frame: float) -> NDArray[np.float64]:
-    """Return unit embeddings (N, D) of face squares."""
-    parts = [
-        recognizer(recogniser_view(part, frame)).double() for part in torch.split(faces, _BATCH)
-    ]
-    return torch.cat(parts).numpy()
-
-
 def identity(
     pool: dict[str, Recognizer], measured: Measured, crops: FaceCrops, frame: float
 ) -> dict[str, Any]:
@@ -271,62 +229,6 @@ def identity(
     worst = worst_case(found)
     numbers: dict[str, Any] = {f"verification_{k}": v for k, v in found[worst].flat().items()}
     return numbers | {"recogniser": worst}
-
-
-def threshold_at(impostor: NDArray[np.float64], rate: float) -> float:
-    """Return the smallest score whose false accepts do not exceed `rate`.
-
-    Raises
-    ------
-    ValueError
-        If fewer than 30 false accepts would decide it.
-    """
-    if len(impostor) * rate < _RULE:
-        raise ValueError(
-            f"{len(impostor)} impostor pairs are too few for a false accept rate of {rate:g}; "
-            f"at least {_RULE / rate:.0f} are needed"
-        )
-    ordered = np.sort(impostor)[::-1]
-    allowed = int(len(impostor) * rate)
-    return float(np.nextafter(ordered[allowed], np.inf))
-
-
-def keyed_numbers(
-    pool: dict[str, Recognizer],
-    method: Method,
-    measured: Measured,
-    test: FaceCrops,
-    few: FaceCrops,
-    frame: float,
-    count: int,
-    seed: int,
-) -> dict[str, Any]:
-    """Return what wrong keys recover, and what searching for the right one costs.
-
-    Recoveries are judged as a file would hold them. A face may hide in values beyond black and
-    white, where `wrong_key_acceptance` does not see it.
-    """
-    bits = min(8 * KEY_BYTES, int(getattr(method.network, "key_bits", 8 * KEY_BYTES)))
-    rows = torch.arange(count) % len(few)
-    wrong = random_keys(count, f"search {seed}")
-    start = time.perf_counter()
-    recovered = in_batches(method.recover, measured.protected[rows], wrong)
-    seconds = (time.perf_counter() - start) / count
-    out: dict[str, Any] = {"key_bits": bits, "key_search_seconds": 2.0 ** (bits - 1) * seconds}
-    clear = faces_of(test, frame, method.size)
-    accepted = []
-    try:
-        for network in pool.values():
-            vectors = embed(network, clear, frame)
-            differ = test.person[:, None] != test.person[None]
-            scores = (vectors @ vectors.T)[np.triu(differ, 1)]
-            threshold = threshold_at(scores, FALSE_ACCEPTS)
-            found = embed(network, recovered, frame)
-            own = embed(network, measured.original, frame)[rows.numpy()]
-            accepted.append(float(((found * own).sum(axis=1) >= threshold).mean()))
-    except ValueError as error:
-        return out | null("wrong_key_acceptance", str(error))
-    return out | {"wrong_key_acceptance": max(accepted), "n_wrong_keys": count}
 
 
 @dataclass(frozen=True)
@@ -390,6 +292,10 @@ def shown_columns(measured: Measured, *, aead: bool) -> dict[str, Tensor]:
     if aead:
         columns["recovered"] = measured.original
     elif measured.recovered_png8 is not None and measured.wrong is not None:
-        columns |= {"recovered": measured.recovered_png8, "wrong key": measured.wrong}
+        columns |= {
+            "recovered": measured.recovered_png8,
+            "wrong key": decode_srgb(measured.wrong),
+            "the same, stretched": decode_srgb(stretch(measured.wrong)),
+        }
     rows = np.linspace(0, len(measured.original) - 1, _SHOWN).astype(int)
     return {name: faces[torch.from_numpy(rows)] for name, faces in columns.items()}

@@ -77,6 +77,10 @@ class IdentityTransformer(Protection):
         self.check(protected, keys)
         return self.transform(protected, -self.codes(keys))
 
+    def recover_unclipped(self, protected: Tensor, keys: Sequence[bytes]) -> Tensor:
+        self.check(protected, keys)
+        return (self.view(2 * encode_srgb(protected) - 1, -self.codes(keys)) + 1) / 2
+
     def transform(self, images: Tensor, codes: Tensor) -> Tensor:
         """Return what codes (B, bits) of +-1 make of images in linear light."""
         return decode_srgb((self.view(2 * encode_srgb(images) - 1, codes) + 1) / 2)

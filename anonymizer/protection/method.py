@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from anonymizer.checkpoints import fill, find_weights, read_state
+from anonymizer.colour import encode_srgb
 from anonymizer.keystream import KEY_BYTES
 
 
@@ -75,6 +76,13 @@ class Protection(nn.Module, ABC):
             f"{type(self).__name__} keeps nothing from which an original could be recovered; "
             f"choose a method whose capabilities say recoverable"
         )
+
+    def recover_unclipped(self, protected: Tensor, keys: Sequence[bytes]) -> Tensor:
+        """Return the same as sRGB values that may lie beyond black and white.
+
+        Who judges a wrong key must look at these: a face can be there that no file would hold.
+        """
+        return encode_srgb(self.recover(protected, keys))
 
     def cover(self, images: Tensor) -> Tensor:
         """Return what the protected images are meant to look like, (B, 3, H, W) in [0, 1].

@@ -69,6 +69,10 @@ class ProFaceS(Protection):
         self.check(protected, keys)
         return self.recover_with(protected, stack_key_maps(keys, protected))
 
+    def recover_unclipped(self, protected: Tensor, keys: Sequence[bytes]) -> Tensor:
+        self.check(protected, keys)
+        return self.find(encode_srgb(protected), stack_key_maps(keys, protected))
+
     def cover(self, images: Tensor) -> Tensor:
         """Return the obfuscated images."""
         covered: Tensor = self.obfuscator(images)

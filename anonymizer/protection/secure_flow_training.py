@@ -15,6 +15,7 @@ from anonymizer.colour import encode_srgb, round_to_bytes
 from anonymizer.perceptual import PerceptualDistance
 from anonymizer.protection.flow import MULTIPLE
 from anonymizer.protection.key_maps import draw_key_maps
+from anonymizer.protection.resemblance import loudness_shown, structure_shown
 from anonymizer.protection.secure_flow import ProFaceS
 from anonymizer.protection.training import FaceBatch, Trainable
 from anonymizer.protection.utility import Utility
@@ -32,6 +33,8 @@ class FlowView:
         Before the flow and after, the last not rounded.
     right, wrong : Tensor
         What the right keys and other, random ones recover of the rounded picture.
+    steps : int
+        Steps of training before this one.
     """
 
     original: Tensor
@@ -39,6 +42,7 @@ class FlowView:
     protected: Tensor
     right: Tensor
     wrong: Tensor
+    steps: int = 0
 
 
 class WrongRecovery(ABC):
@@ -58,37 +62,50 @@ class WrongRecovery(ABC):
 
 
 class NoiseRecovery(WrongRecovery):
-    """A wrong key recovers something far from the original: the published weights' mode.
+    """A wrong key recovers noise in which nothing of the original shows.
+
+    The published program wanted no more than a distance from the original, which a recovery meets
+    that is merely darker: the face is then plain to see in it before it is clipped at black. So
+    what counts here does not depend on brightness, contrast, sign or colours.
 
     Parameters
     ----------
+    structure, loudness : float
+        Weights of what shows, as `anonymizer.protection.resemblance` measures it.
+    shown_until : int
+        Steps in which that does not count. The flow first learns to tell right keys from wrong
+        ones, for the margins, and to recover; asked for noise from the start, it hides nothing.
     perceptual_margin, pixel_margin : float
-        By how much farther than the right recovery the wrong one shall be: in perceptual
+        By how much farther than the right recovery the wrong one shall be besides: in perceptual
         distance, and in mean absolute difference. The published program summed the latter over
         rows of 256 pixels, with the margin 1.2, which is met at once.
-
-    Notes
-    -----
-    Both margins can be met by a wrong recovery that is merely darker. Trained for 1000 steps on
-    rendered faces, with windows, the recovery with wrong keys is black to the eye and in an
-    8-bit file (6.6 dB, none of 1000 accepted), and the face is plain to see in it before it is
-    clipped to [0, 1], once gain and offset of each colour are fitted. Such weights protect from
-    nobody who has them; judge others by the recovery that is not clipped.
     """
 
     decoy = False
 
-    def __init__(self, *, perceptual_margin: float = 1.2, pixel_margin: float = 0.5) -> None:
+    def __init__(
+        self,
+        *,
+        structure: float = 1.0,
+        loudness: float = 0.3,
+        shown_until: int = 0,
+        perceptual_margin: float = 1.2,
+        pixel_margin: float = 0.5,
+    ) -> None:
+        self.structure, self.loudness, self.shown_until = structure, loudness, shown_until
         self.perceptual_margin, self.pixel_margin = perceptual_margin, pixel_margin
 
     def terms(self, view: FlowView, distance: PerceptualDistance) -> dict[str, Tensor]:
         x, near, far = view.original, view.right, view.wrong
         perceptual = distance(x, near) - distance(x, far) + self.perceptual_margin
         pixels = _difference(x, near) - _difference(x, far) + self.pixel_margin
+        counts = float(view.steps >= self.shown_until)
         return {
             "appearance": 0.3 * _appearance(view, distance),
             "recovery": 0.5 * _difference(x, near).mean(),
             "wrong_key": 0.2 * (F.relu(perceptual) + F.relu(pixels)).mean(),
+            "structure": counts * self.structure * structure_shown(far, x).mean(),
+            "loudness": counts * self.loudness * loudness_shown(far, x).mean(),
         }
 
 
@@ -166,6 +183,8 @@ class ProFaceSTraining(Trainable):
         self.distance = distance.requires_grad_(False).eval()
         self.utility = torch.nn.ModuleList(utility)
         self.window = window
+        self.steps: Tensor
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def losses(
         self, batch: FaceBatch, generator: torch.Generator, *, player: str = "protection"
@@ -184,7 +203,9 @@ class ProFaceSTraining(Trainable):
             protected=protected,
             right=self.protection.find(stored, keys),
             wrong=self.protection.find(stored, others),
+            steps=int(self.steps),
         )
+        self.steps += 1
         terms = self.wrong.terms(view, self.distance)
         for i, utility in enumerate(self.utility):
             terms[f"utility_{i}"] = utility(stored, view.original)

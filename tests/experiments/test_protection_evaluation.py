@@ -8,6 +8,7 @@ from anonymizer.alignment import ARCFACE112, align_faces
 from anonymizer.protection.obfuscation import Obfuscation
 from anonymizer.protection.obfuscators import Pixelate
 from anonymizer.recognition import Recognizer
+from experiments import protected_faces
 from experiments import protection_evaluation as evaluation
 from experiments.data.crops import FaceCrops
 from experiments.faces_in_pictures import Square, cut_squares, to_light
@@ -109,7 +110,7 @@ def test_recognisers_see_the_crop_they_expect(frame):
     five = ARCFACE112 * 0.6 + 14
     square = Square.around(five, frame=frame)
     faces = cut_squares(image, [square], round(112 * frame))
-    seen = evaluation.recogniser_view(faces, frame)
+    seen = protected_faces.recogniser_view(faces, frame)
     expected = align_faces(to_light(image)[None], five[None], 112)
     # one pixel off would be 0.6 px of the ramps: 0.005 in linear light
     assert (seen - expected).abs().mean() < 5e-4
@@ -117,15 +118,15 @@ def test_recognisers_see_the_crop_they_expect(frame):
 
 def test_threshold_lets_pass_what_it_should_and_no_more():
     scores = np.random.default_rng(0).permutation(np.arange(40_000) / 40_000)
-    threshold = evaluation.threshold_at(scores, 1e-3)
+    threshold = protected_faces.threshold_at(scores, 1e-3)
     assert (scores >= threshold).sum() == 40
     tied = np.concatenate([np.zeros(39_000), np.full(1000, 0.7)])
-    assert (tied >= evaluation.threshold_at(tied, 1e-3)).sum() == 0
+    assert (tied >= protected_faces.threshold_at(tied, 1e-3)).sum() == 0
 
 
 def test_too_few_pairs_decide_no_threshold():
     with pytest.raises(ValueError, match="at least 30000 are needed"):
-        evaluation.threshold_at(np.zeros(29_999), 1e-3)
+        protected_faces.threshold_at(np.zeros(29_999), 1e-3)
 
 
 def test_psnr_is_that_of_the_definition_and_finite_for_equal_pictures():
@@ -147,6 +148,6 @@ def test_few_pictures_are_those_of_everybody():
 
 
 def test_measured_keys_are_the_same_in_every_run_and_differ():
-    keys = evaluation.random_keys(50, "a")
-    assert keys == evaluation.random_keys(50, "a")
-    assert len({*keys, *evaluation.random_keys(50, "b")}) == 100
+    keys = protected_faces.random_keys(50, "a")
+    assert keys == protected_faces.random_keys(50, "a")
+    assert len({*keys, *protected_faces.random_keys(50, "b")}) == 100

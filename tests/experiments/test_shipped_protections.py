@@ -7,7 +7,7 @@ from anonymizer.checkpoints import BUNDLED
 from anonymizer.protection.compensated import CompensatedRecognizer
 from experiments.composing import compose
 from experiments.data.synthetic import SyntheticFaces
-from experiments.protection_evaluation import faces_of
+from experiments.protected_faces import faces_of
 from experiments.settings import build, to_si
 
 WHOLE = 15e6  # bytes that all weights of the package may take

@@ -8,6 +8,7 @@ from anonymizer.colour import encode_srgb, round_to_bytes
 from anonymizer.perceptual import StructuralDistance
 from anonymizer.protection.key_maps import draw_key_maps
 from anonymizer.protection.obfuscators import named
+from anonymizer.protection.resemblance import loudness_shown, structure_shown
 from anonymizer.protection.secure_flow import ProFaceS
 from anonymizer.protection.secure_flow_training import (
     CoverRecovery,
@@ -58,6 +59,20 @@ def test_noise_recovery_is_its_stated_sum():
     gaps = [d(x, v.right) - d(x, v.wrong) + 0.3, far(x, v.right) - far(x, v.wrong) + 0.1]
     wanted = 0.2 * sum(gap.clamp(min=0) for gap in gaps).mean()
     torch.testing.assert_close(terms["wrong_key"], wanted)
+    torch.testing.assert_close(terms["structure"], structure_shown(v.wrong, x).mean())
+    torch.testing.assert_close(terms["loudness"], 0.3 * loudness_shown(v.wrong, x).mean())
+
+
+def test_what_shows_counts_from_the_stated_step_on():
+    trainable, shown = training(NoiseRecovery(shown_until=2)), batch()
+    found = [trainable.losses(shown, generator(i)) for i in range(3)]
+    for name in ("structure", "loudness"):
+        assert [bool(terms[name] > 0) for terms in found] == [False, False, True]
+    assert all(terms["wrong_key"] > 0 for terms in found)
+    # a training that goes on has not forgotten how far it was
+    again = training(NoiseRecovery(shown_until=2))
+    again.load_state_dict(trainable.state_dict())
+    assert again.losses(shown, generator())["structure"] > 0
 
 
 def test_cover_recovery_is_its_stated_sum():
@@ -98,7 +113,7 @@ def test_rounding_passes_the_gradient_except_where_it_clips():
 @pytest.mark.parametrize("wrong", [NoiseRecovery(), CoverRecovery()])
 def test_gradient_of_every_term_reaches_the_flow(wrong):
     trainable = training(wrong, decoy=wrong.decoy)
-    for name in ("appearance", "recovery", "wrong_key"):
+    for name in trainable.losses(batch(), generator()):
         trainable.zero_grad()
         trainable.losses(batch(), generator())[name].backward()
         gradients = [p.grad for p in trainable.protection.network.parameters()]
@@ -171,7 +186,9 @@ def test_attribute_term_is_least_where_the_head_says_the_same():
 
 def test_utility_becomes_a_term():
     terms = training(utility=[IdentityUtility(CompactRecognizer())]).losses(batch(), generator())
-    assert set(terms) == {"appearance", "recovery", "wrong_key", "utility_0"}
+    assert set(terms) == {
+        "appearance", "recovery", "wrong_key", "structure", "loudness", "utility_0"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["proface", "proface_s", "proface_s_decoy"])
