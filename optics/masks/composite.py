@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from optics.grids import squared_radius
 from optics.masks.base import Mask, cells_across
+from optics.propagation import cis_turns
 from optics.units import check_length
 
 
@@ -96,6 +97,23 @@ class MaskStack(Mask):
         """Delay under oblique light relative to that along the axis, of parts of one material."""
         self.turns_per_metre(wavelength)
         return self.parts[0].obliquity(wavelength, sine)
+
+    def mean_field(self, rate: Tensor) -> Tensor | None:
+        """Product of the parts' mean fields (W, N, N); None where no part has one.
+
+        Of parts of one material, as `height` is.
+        """
+        means = [part.mean_field(rate) for part in self.parts]
+        if all(mean is None for mean in means):
+            return None
+        total: Tensor | None = None
+        for part, mean in zip(self.parts, means, strict=True):
+            field = mean
+            if field is None:
+                height = part.height()
+                field = cis_turns(rate.to(height.device)[:, None, None] * height)
+            total = field if total is None else total * field
+        return total
 
     def phasor(self, wavelength: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """Product of the parts' transmissions at each `wavelength` (W,) [m]: complex (W, N, N)."""

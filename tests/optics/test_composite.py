@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from optics import Errors, Fabricated, Fabrication, WrappedRelief
 from optics.masks import ConicDeparture, CurvedMask, DeformableMirror, FlatMask, MaskStack
 from optics.materials import material
 from tests.optics.cameras import FreeHeight, small_camera, smooth_height, wave
@@ -71,6 +72,30 @@ def test_mirror_and_mask_add_too():
         COLOURS, dtype=torch.float64
     )
     torch.testing.assert_close(got, expected)
+
+
+def test_a_part_as_made_keeps_its_divided_cells_in_a_stack():
+    """Mean fields, not mean heights: with a flat part nothing changes, and with an even one
+    everything turns by its phase."""
+    designed = WrappedRelief(
+        aperture_diameter=1e-3, cell=CELL, max_height=3e-6, profile="random", seed=3
+    )
+    made = Fabricated(designed, fabrication=Fabrication(), errors=Errors(blur=torch.tensor(3e-6)))
+    alone = made.phasor(COLOURS, dtype=torch.float64)
+    even = FreeHeight(torch.full((64, 64), 0.7e-6, dtype=torch.float64), CELL)
+    turned = alone * even.phasor(COLOURS, dtype=torch.float64)
+    rate = made.turns_per_metre(COLOURS)
+    torch.testing.assert_close(MaskStack([made, even]).mean_field(rate), turned)
+    camera = small_camera(MaskStack([made, even])).spot(1.0, COLOURS)
+    torch.testing.assert_close(camera, small_camera(made).spot(1.0, COLOURS))
+    heights = FreeHeight(made.height().detach(), CELL)  # blind to the walls within the cells
+    apart = (camera - small_camera(heights).spot(1.0, COLOURS)).detach()
+    assert float(apart.norm() / camera.detach().norm()) > 0.01
+    (slope,) = torch.autograd.grad(camera.square().sum(), next(designed.parameters()))
+    (expected,) = torch.autograd.grad(
+        small_camera(made).spot(1.0, COLOURS).square().sum(), next(designed.parameters())
+    )
+    torch.testing.assert_close(slope, expected)
 
 
 def test_stack_phasor_gradient_reaches_both_parts():
