@@ -51,7 +51,10 @@ def make(settings: Settings, run: Path, *, job: str) -> None:
         try:
             pipeline.make(step)
         except (StepFailed, KeyboardInterrupt):
-            _conclude(pipeline, steps)
+            try:
+                _conclude(pipeline, steps)
+            except Exception as error:  # what ended the step is what is to be told
+                log.warning("the page could not be written: %s", error)
             raise
     _conclude(pipeline, steps)
 
