@@ -6,7 +6,6 @@ off the measurement; a generator makes another face of the same structure, again
     ./lab anonymize run=latest                        the newest co-design run, our recipe
     ./lab anonymize run=latest size=small              64 px, half an hour on two cores
     ./lab anonymize run=latest recipe=lopez2024       the published recipe
-    ./lab anonymize job=demo run=latest size=small     with the camera of ./lab demo
     ./lab anonymize resume=true                       go on with the newest interrupted run
     ./lab anonymize apply run=latest source=holiday   other faces in pictures and clips
     ./lab anonymize apply run=latest source=me.jpg reference=faces   one mixed of those in faces
@@ -106,7 +105,7 @@ def camera_run(settings: Mapping[str, Any], run: Path) -> Path:
     path = run / CAMERA_RUN
     if path.exists():
         return Path(read_json(path)["folder"])
-    source = find_run(settings["job"], str(settings["run"]))
+    source = find_run("codesign", str(settings["run"]))
     if is_first():
         save_json(path, {"folder": str(source)})
     return source
@@ -199,8 +198,7 @@ def check_training(settings: Settings) -> None:
     """Refuse a training that cannot work."""
     if settings["run"] is None and not settings["resume"]:
         raise SettingsError(
-            "run = null: the camera comes from a co-design run; give run=latest or its folder, and "
-            "job=demo for one of ./lab demo"
+            "run = null: the camera comes from a co-design run; give run=latest or its folder"
         )
     recipe = build_recipe(settings["recipe"])
     networks: Anonymizer = build(settings["networks"])
@@ -221,7 +219,7 @@ def check_training(settings: Settings) -> None:
     if not recipe.passes:
         raise SettingsError("recipe.passes is empty")
     if not settings["resume"]:
-        source = find_run(settings["job"], str(settings["run"]))
+        source = find_run("codesign", str(settings["run"]))
         if not (source / "cameras" / settings["seen_by"] / "regressor.safetensors").is_file():
             raise SettingsError(
                 f"seen_by = {settings['seen_by']!r}: {source.name} has no such camera, expected "

@@ -19,7 +19,6 @@ from optics import Camera, Lens, Mask, Sensor
 
 #: File of the learned mask in a run.
 MASK = "mask.safetensors"
-_JOBS = {"latest": ("codesign", "latest"), "demo": ("demo", "latest")}
 
 
 def open_bench_rig(
@@ -40,8 +39,8 @@ def open_bench_rig(
     Parameters
     ----------
     design : str
-        "default" for the described camera, "latest" for the newest co-design run, "demo" for the
-        newest demo, or the folder of a run.
+        "default" for the described camera, "latest" for the newest co-design run, or the folder
+        of one.
     seed : int
         Which of the cameras that might have been made of it.
     clock : {"simulated", "system"}
@@ -70,9 +69,8 @@ def open_bench_rig(
 
 
 def run_of_design(design: str) -> Path:
-    """Return the folder of a design's run: "latest", "demo", or the folder itself."""
-    job, which = _JOBS.get(design, ("codesign", design))
-    return find_run(job, which)
+    """Return the folder of a design's run: "latest", or the folder itself."""
+    return find_run("codesign", design)
 
 
 def design_of_run(run: Path) -> Camera:

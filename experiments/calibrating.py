@@ -144,8 +144,8 @@ def design_of(which: str, session: Session) -> Design | None:
     Parameters
     ----------
     which : str
-        "session" for the one that the session was taken with, which a bench notes; "latest",
-        "demo" or the folder of a co-design run; "none".
+        "session" for the one that the session was taken with, which a bench notes; "latest" or the
+        folder of a co-design run; "none".
     session : Session
         The session.
 
@@ -180,7 +180,7 @@ def design_of(which: str, session: Session) -> Design | None:
 
 
 def design_record(which: str) -> dict[str, Any]:
-    """Say where a design is from: "latest", "demo", or the folder of its run."""
+    """Say where a design is from: "latest", or the folder of its run."""
     run = run_of_design(which)
     return {"name": which, "run": str(run), "mask_sha256": file_sha256(run / MASK)}
 

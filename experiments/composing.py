@@ -59,9 +59,9 @@ def compose(
     """
     with _hydra(config_module) as loader:
         parsed = _parse(overrides)
-        choices = [o for o in parsed if _is_group(loader, o)]
+        choices = [o for o in parsed if _is_group(loader, o, job)]
         for choice in choices:
-            _check_option(loader, choice)
+            _check_option(loader, choice, job)
         base = _compose(job, choices)
         places = _Places(base, config_module)
         for override in parsed:
@@ -77,7 +77,7 @@ def describe(job: str, *, config_module: str = "configs") -> tuple[dict[str, Any
     with _hydra(config_module) as loader:
         config = _compose(job, [])
         groups = {
-            group: (chosen, _options(loader, group))
+            group: (chosen, _options(loader, group, job))
             for group, chosen in config.hydra.runtime.choices.items()
             if not group.startswith("hydra")
         }
@@ -124,19 +124,24 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def _options(loader: ConfigLoader, group: str) -> list[str]:
-    """Return what can be chosen; files whose name starts with "_" are parts of others."""
-    found = loader.get_group_options(group.split("@")[0], ObjectType.CONFIG)
-    return [option for option in found if not option.startswith("_")]
+def _options(loader: ConfigLoader, group: str, job: str) -> list[str]:
+    """Return what can be chosen; files whose name starts with "_" are parts of others.
+
+    A folder of the job's name within a group holds options for that job alone.
+    """
+    name = group.split("@")[0]
+    found = loader.get_group_options(name, ObjectType.CONFIG)
+    own = loader.get_group_options(f"{name}/{job}", ObjectType.CONFIG)
+    return [o for o in [*found, *(f"{job}/{o}" for o in own)] if not o.startswith("_")]
 
 
-def _is_group(loader: ConfigLoader, override: Override) -> bool:
-    return bool(_options(loader, override.get_key_element().lstrip("+~")))
+def _is_group(loader: ConfigLoader, override: Override, job: str) -> bool:
+    return bool(_options(loader, override.get_key_element().lstrip("+~"), job))
 
 
-def _check_option(loader: ConfigLoader, choice: Override) -> None:
+def _check_option(loader: ConfigLoader, choice: Override, job: str) -> None:
     group, value = choice.key_or_group, choice.value()
-    options = _options(loader, group)
+    options = _options(loader, group, job)
     for option in value if isinstance(value, list) else [value]:
         if option is None or isinstance(option, dict):
             raise SettingsError(f"{group} is chosen by name: {', '.join(options)}")

@@ -4,7 +4,7 @@ The mask is checked against the rules of the process, written, parsed again and 
 mask that the files describe is put back into the camera, as it is and with errors of the making.
 
     ./lab export run=latest target=gds                        the newest co-design run
-    ./lab export job=demo run=latest target=greyscale process=greyscale_laser
+    ./lab export run=latest target=greyscale process=greyscale_laser
     ./lab export run=latest target=stl process=two_photon faces=sensor
     ./lab export surface=relief.npz surface_material=fused_silica target=oasis target.levels=16
 """
@@ -90,7 +90,7 @@ def source_of(settings: Settings) -> tuple[Codesign | None, MaskDesign]:
     """Return the run, if it is one, and the mask that is to be made."""
     if settings["surface"] is not None:
         return None, design_from_file(settings)
-    source = find_run(settings["job"], str(settings["run"]))
+    source = find_run("codesign", str(settings["run"]))
     work = Codesign(stored_settings(source, settings), source)
     return work, design_of(work.camera(LEARNED), name=settings["name"])
 
@@ -142,8 +142,6 @@ def check(settings: Settings) -> None:
             "export needs the mask: run=latest, the folder of a run, or surface=<npz or csv>; "
             "one of them"
         )
-    if settings["job"] not in ("codesign", "demo"):
-        raise SettingsError(f"job = {settings['job']!r}, expected codesign or demo")
     check_preview(settings)
     for value in settings["corners"]["etch_scale"]:
         if not -1 < value < 1:

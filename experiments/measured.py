@@ -5,7 +5,7 @@ pre-compensated heights for the next print; with a run, the camera is looked thr
 as it was made.
 
     ./lab measured run=latest scan=profile.csv                 the newest co-design run
-    ./lab measured job=demo run=latest scan=profile.npz levels=8 y=up
+    ./lab measured run=latest scan=profile.npz levels=8 y=up
     ./lab measured run=latest scan=profile.dat faces=sensor orientations=all max_height='2 um'
     ./lab measured surface=design.npz scan=second.npz ordered=runs/measured/latest/next.npz
 """
@@ -190,7 +190,6 @@ def _tell(metrics: dict[str, float]) -> None:
 
 
 _CHOICES = {
-    "job": ("codesign", "demo"),
     "y": ("down", "up"),
     "faces": ("object", "sensor"),
     "orientations": ("given", "all"),

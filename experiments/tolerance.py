@@ -4,7 +4,7 @@ Draws masks with the errors of a process, measures each of them, and ranks the e
 Carlo, one error at a time, first order by gradient, and the yield against the tolerances.
 
     ./lab tolerance run=latest                               the newest co-design run
-    ./lab tolerance job=demo run=latest fabrication=greyscale
+    ./lab tolerance run=<folder> fabrication=greyscale
     ./lab tolerance run=latest fabrication.etch_scale=0.05 draws=200
 """
 
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 def main(settings: Settings, run: Path) -> None:
     """Analyse the mask of a finished run."""
-    source = find_run(settings["job"], str(settings["run"]))
+    source = find_run("codesign", str(settings["run"]))
     work = Codesign(stored_settings(source, settings), source)
     fabrication: Fabrication = build(settings["fabrication"])
     distance = settings["distance"] or work.setting.reference
@@ -178,9 +178,7 @@ def check(settings: Settings) -> None:
     """Refuse settings that cannot work, before anything is written."""
     if settings["run"] is None:
         raise SettingsError("tolerance needs the run to analyse: run=latest or its folder")
-    if settings["job"] not in ("codesign", "demo"):
-        raise SettingsError(f"job = {settings['job']!r}, expected codesign or demo")
-    find_run(settings["job"], str(settings["run"]))
+    find_run("codesign", str(settings["run"]))
     fabrication: Fabrication = build(settings["fabrication"])
     if not scattering(fabrication):
         raise SettingsError(

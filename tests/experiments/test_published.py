@@ -9,13 +9,13 @@ import configs
 from experiments.composing import compose
 from experiments.settings import to_si
 
-FILES = sorted((Path(configs.__file__).parent / "experiment").glob("*.yaml"))
+FILES = sorted((Path(configs.__file__).parent / "experiment").glob("*/*.yaml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_it_fits_the_commands_at_its_head(path):
     head = [line for line in path.read_text("utf-8").splitlines() if line.startswith("#   ./lab")]
-    commands = [line for line in head if f"experiment={path.stem}" in line]
+    commands = [line for line in head if f"experiment={path.parent.name}/{path.stem}" in line]
     assert commands
     for line in commands:
         job, *words = re.sub(r"  .*", "", line.removeprefix("#   ./lab ")).split()
