@@ -1,7 +1,8 @@
 """People, judges, attacks and contestants as one process of a comparison has them."""
 
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from anonymizer.recognition import worst_case
 from anonymizer.recognition.curves import roc
 from experiments.attack import build_attacks, open_trial
-from experiments.attacks import Clear, Defence, Trial, report
+from experiments.attacks import Attack, Clear, Defence, Trial, report
 from experiments.comparison.cells import PICTURES, SCHEMA, Cell, Part, digest
 from experiments.contestants import Absent, Contestant, DesignedCamera, Place
 from experiments.contestants.cameras import clear_reader
@@ -77,44 +78,66 @@ class Bench:
     ----------
     settings : Settings
         Of the job.
-    folder : Path
-        Where nothing is left that lasts; trained attacks keep their networks in their cells.
+    attacks : mapping of str to Attack
+    utilities : mapping of str to Utility
+    contestants : mapping of str to Contestant
+        By name, in the order of the table.
+    people : callable
+        Returns the trial, given whom the contestants have learned from.
 
     Attributes
     ----------
-    contestants : dict of str to Contestant
-        By name.
     made_of : dict of str to dict
-        Hashes of those that can be opened.
+        Hashes of those contestants that can be opened.
     absent : dict of str to str
         Why others cannot.
+    trial : Witness
     """
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        attacks: Mapping[str, Attack],
+        utilities: Mapping[str, Utility],
+        contestants: Mapping[str, Contestant],
+        people: Callable[[set[str]], Trial],
+    ) -> None:
         self.settings, self.place = settings, Place(settings)
-        self.attacks = build_attacks(settings)
-        self.utilities = build_utilities(settings)
-        self.contestants = build_contestants(settings)
+        self.attacks, self.utilities, self.contestants = attacks, utilities, contestants
         self.made_of: dict[str, dict[str, str]] = {}
         self.absent: dict[str, str] = {}
-        for name, contestant in self.contestants.items():
+        known: set[str] = set()
+        for name, contestant in contestants.items():
             try:
                 self.made_of[name] = contestant.made_of(self.place)
+                known |= contestant.learned_from(self.place)
             except Absent as error:
                 self.absent[name] = str(error)
-        self.trial = self._open(folder)
+        plain = people(known)
+        given = {one.name: getattr(plain, one.name) for one in fields(plain)}
+        self.trial = Witness(**given)
+        reader, self.reader_sha256 = self._reader()
+        self.trial.reader = reader or plain.reader
+        # what does not depend on the defence is found once
+        trial = self.trial
+        _ = trial.held, trial.tuning, trial.strongest, trial.floor, trial.ceiling
         self._opened: tuple[tuple[str, float], Defence] | None = None
 
-    def _open(self, folder: Path) -> Witness:
-        known: set[str] = set()
-        for name in self.made_of:
-            known |= self.contestants[name].learned_from(self.place)
-        plain = open_trial(self.settings, Clear(), known, folder)
-        given = {one.name: getattr(plain, one.name) for one in fields(plain)}
-        reader, self.reader_sha256 = self._reader()
-        trial = Witness(**{**given, "reader": reader})
-        _ = trial.held, trial.tuning, trial.strongest, trial.floor, trial.ceiling
-        return trial
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Return the bench that the settings of the job describe."""
+
+        def people(known: set[str]) -> Trial:
+            # nothing is kept there: each cell has a folder of its own
+            return open_trial(settings, Clear(), known, Path(tempfile.gettempdir()))
+
+        return cls(
+            settings,
+            build_attacks(settings),
+            build_utilities(settings),
+            build_contestants(settings),
+            people,
+        )
 
     def _reader(self) -> tuple[nn.Module | None, str]:
         """Return the landmark network of clear pictures of the first design that has one."""

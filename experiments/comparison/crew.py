@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -90,7 +89,7 @@ def _work(cell: Cell) -> Finished:
     if _bench is None:
         if _given is None:
             raise RuntimeError("this process was not begun as one of a crew")
-        _bench = Bench(_given, Path(tempfile.gettempdir()))
+        _bench = Bench.open(_given)
     return _compute(_bench, cell)
 
 

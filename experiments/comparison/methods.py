@@ -1,7 +1,6 @@
 """The comparison of methods: which cells there are, what became of them, and what it comes to."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from experiments.comparison.cells import Cache, Cell, Part, Result, label
 from experiments.comparison.crew import compute_all
 from experiments.comparison.table import as_csv, as_tex, flat, make_rows
 from experiments.report.comparison_sheet import Comparison, comparison_sheet
+from experiments.report.drawing import Drawing
+from experiments.report.publishing import write_pdf
 from experiments.report.sheet import write_sheet
 from experiments.settings import Settings, SettingsError, build
 from experiments.store import append_jsonl, atomic_write, save_json
@@ -37,14 +38,15 @@ def compare_methods(settings: Settings, run: Path) -> None:
     CellsFailed
         A cell failed; it is marked in the table, and tried again next time.
     """
-    settings = completed(settings)
-    with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(settings, Path(scratch))
-        for name, reason in bench.absent.items():
-            log.warning("%s is not run: %s", name, reason)
-        cells = plan(bench)
-        results = work_off(bench, cells, run)
-        write_results(bench, results, run)
+    finish(Bench.open(completed(settings)), run)
+
+
+def finish(bench: Bench, run: Path) -> None:
+    """Work off all cells of a bench, and write what they come to."""
+    for name, reason in bench.absent.items():
+        log.warning("%s is not run: %s", name, reason)
+    results = work_off(bench, plan(bench), run)
+    write_results(bench, results, run)
     failed = [one for one in results if one.state == "failed"]
     if failed:
         what = "; ".join(f"{one.cell.place}: {one.reason}" for one in failed[:3])
@@ -148,7 +150,12 @@ def write_results(bench: Bench, results: Sequence[Result], run: Path) -> None:
             n for n, node in bench.settings["contestants"].items() if "calibration" in node
         ],
     )
-    write_sheet(run, comparison_sheet(seen))
+    page = comparison_sheet(seen)
+    for section in page.sections:
+        for figure in section.figures:
+            if isinstance(figure, Drawing):
+                write_pdf(figure, run / "figures")
+    write_sheet(run, page)
 
 
 def _described(one: Result) -> dict[str, Any]:

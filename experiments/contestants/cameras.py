@@ -39,8 +39,8 @@ class DesignedCamera(Contestant):
 
     Parameters
     ----------
-    design : str
-        The run: "latest", "shipped" or its folder.
+    design : str, optional
+        The run: "latest", its folder, or "shipped", which it is if left out.
     camera_name : str
         One of its cameras: learned, in_focus, defocused, ...
     title : str
@@ -57,7 +57,7 @@ class DesignedCamera(Contestant):
 
     def __init__(
         self,
-        design: str,
+        design: str | None = None,
         camera_name: str = LEARNED,
         *,
         title: str = "",
@@ -67,7 +67,7 @@ class DesignedCamera(Contestant):
     ) -> None:
         if calibration is not None and process:
             raise ValueError("calibration and process: a mask is either measured or drawn")
-        self.design, self.camera_name, self.job = design, camera_name, job
+        self.design, self.camera_name, self.job = design or "shipped", camera_name, job
         self.title = title or camera_name.replace("_", " ")
         self.calibration, self.process = calibration, process or {}
 

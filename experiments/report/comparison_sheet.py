@@ -76,7 +76,7 @@ def comparison_sheet(seen: Comparison) -> Sheet:
         Section("The same people, method by method", "", [figures.wall(seen.run, seen.here)]),
         Section(
             "Who can do what",
-            "Each actor with the attack of theirs that finds most.",
+            "Whether each actor finds people, and the AUC of the attack of theirs that finds most.",
             tables=[_actors(seen.here)],
         ),
         Section(
@@ -95,7 +95,7 @@ def comparison_sheet(seen: Comparison) -> Sheet:
         sections.append(_hardware(seen))
     sections += [
         Section("What the attackers may spend", "", tables=[_budgets(seen)]),
-        Section("Limits", "", tables=[_limits(seen)]),
+        Section("What these numbers do not say", points=_limits(seen)),
         Section("Behind the numbers", _judges(seen), tables=[_cells(seen)]),
     ]
     return Sheet(_headline(seen), _lead(seen), sections)
@@ -175,6 +175,7 @@ def _main(seen: Comparison) -> Table:
         rows=rows,
         note="Not run: " + "; ".join(sorted(reasons)) + "." if reasons else "",
         sortable=True,
+        compact=True,
     )
 
 
@@ -191,7 +192,8 @@ def _actors(rows: Sequence[Row]) -> Table:
     return Table(
         columns=("method", *(f"{name}: {ACTORS[name]}" for name in actors)),
         rows=[(row.title, *(_by_actor(row, actor) for actor in actors)) for row in rows],
-        note="“Finds people” is an interval of the AUC above chance and above noise.",
+        note="Yes: the interval of the AUC lies above chance and above that of noise.",
+        compact=True,
     )
 
 
@@ -200,8 +202,10 @@ def _by_actor(row: Row, actor: str) -> str:
     if not own:
         return NOT_RUN
     name = max(own, key=lambda n: own[n]["result"]["auc"])
-    verdict = "finds people" if own[name]["identifies"] else "finds nobody"
-    return f"{verdict}: {name.replace('_', ' ')}, AUC {_auc(own[name]['result'])}"
+    verdict = "yes" if own[name]["identifies"] else "no"
+    result = own[name]["result"]
+    ends = f"{result['auc_lo']:.3f} to {result['auc_hi']:.3f}"
+    return f"{verdict}, {result['auc']:.3f} [{name.replace('_', ' ')}, {ends}]"
 
 
 def _budgets(seen: Comparison) -> Table:
@@ -233,7 +237,7 @@ def _pictures(tried: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(str(counts[name]) for name in ("learn", "tune", "test"))
 
 
-def _limits(seen: Comparison) -> Table:
+def _limits(seen: Comparison) -> list[str]:
     actors = {one["actor"] for row in seen.rows for one in row.attacks.values()}
     kinds = {row.kind for row in seen.here if row.worst}
     limits = [
@@ -260,7 +264,7 @@ def _limits(seen: Comparison) -> Table:
     if "anonymizer" in kinds:
         limits.append("The anonymizer shows one output of each picture; none were averaged.")
     limits.append("One seed: differences smaller than the intervals are no differences.")
-    return Table(columns=("What these numbers do not say",), rows=[(one,) for one in limits])
+    return limits
 
 
 def _judges(seen: Comparison) -> str:
@@ -309,6 +313,7 @@ def _hardware(seen: Comparison) -> Section:
                     for row in rows
                 ],
                 sortable=True,
+                compact=True,
             )
         ],
     )

@@ -1,5 +1,6 @@
 """What every page shares: figures as files and as part of the page, templates, command lines."""
 
+import io
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +8,14 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from experiments.report.drawing import Drawing, Missing, data_uri, png, render
+from experiments.report.drawing import (
+    Drawing,
+    Missing,
+    data_uri,
+    house_style,
+    png,
+    render,
+)
 from experiments.store import atomic_write
 
 _CSS_DPI = 96  # a figure's inch is a CSS inch, so text on the page has one size
@@ -46,6 +54,14 @@ def publish(item: Drawing | Missing, folder: Path, dpi: int) -> Picture:
         round(wide.height * _CSS_DPI / dpi),
         item.full,
     )
+
+
+def write_pdf(item: Drawing, folder: Path) -> None:
+    """Write the figure as lines that a paper can enlarge, the same bytes each time."""
+    buffer = io.BytesIO()
+    with house_style():
+        item.figure.savefig(buffer, format="pdf", metadata={"CreationDate": None})
+    atomic_write(folder / f"{item.name}.pdf", buffer.getvalue())
 
 
 def templates() -> Environment:

@@ -28,6 +28,8 @@ class Table:
         Whether a click on a heading sorts by it.
     folded : str
         What to click on to see it; shown at once if empty.
+    compact : bool
+        Whether what stands in brackets at the end of a cell goes below it, in small print.
     """
 
     columns: Sequence[str]
@@ -35,16 +37,18 @@ class Table:
     note: str = ""
     sortable: bool = False
     folded: str = ""
+    compact: bool = False
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a sentence, figures and tables."""
+    """A heading, a sentence, points, figures and tables."""
 
     heading: str
     sentence: str = ""
     figures: Sequence[Drawing | Missing] = ()
     tables: Sequence[Table] = ()
+    points: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def write_sheet(run: Path, sheet: Sheet, *, dpi: int = 160) -> Path:
         {
             "heading": section.heading,
             "sentence": section.sentence,
+            "points": section.points,
             "pictures": [publish(item, run / "figures", dpi) for item in section.figures],
             "tables": section.tables,
         }
