@@ -15,9 +15,10 @@ from anonymizer.recognition import worst_case
 from anonymizer.recognition.curves import roc
 from experiments.attack import build_attacks, open_trial
 from experiments.attacks import Attack, Clear, Defence, Trial, report
-from experiments.comparison.cells import PICTURES, SCHEMA, Cell, Part, digest
+from experiments.comparison.cells import PICTURES, SCHEMA, Cell, Part
 from experiments.contestants import Absent, Contestant, DesignedCamera, Place
 from experiments.contestants.cameras import clear_reader
+from experiments.contestants.contestant import digest
 from experiments.protocol import TestSet
 from experiments.settings import Settings, SettingsError, build
 from experiments.store import save_arrays
@@ -178,7 +179,7 @@ class Bench:
         groups = {"attack": "attacks", "utility": "utilities"}
         tried = self.settings[groups[part]][name] if part in groups else {}
         if part == "utility":
-            there["reader"] = self.reader_sha256
+            there["readers"] = {"clear": self.reader_sha256, **contestant.read_by(self.place)}
         key = digest(
             {
                 **self.judged_by(),

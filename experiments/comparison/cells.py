@@ -1,7 +1,5 @@
 """Cells of a comparison: what each result depends on, and where it is kept."""
 
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +14,6 @@ SCHEMA = 1
 FOLDER = "compare"
 RECORD = "cell.json"
 PICTURES = "reconstructions.npz"
-_PLACES = ("search", "weights_path")  # where files are looked for decides nothing
 
 Part = Literal["attack", "utility", "shown"]
 State = Literal["done", "not run", "failed"]
@@ -78,18 +75,6 @@ class Result:
 def label(distance: float) -> str:
     """Return a distance [m] as it stands in names of numbers."""
     return f"{distance:g}m"
-
-
-def digest(content: Any) -> str:
-    """Return the SHA-256 of plain content, whatever the order of its keys."""
-    text = json.dumps(_deciding(content), sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _deciding(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _deciding(v) for k, v in value.items() if k not in _PLACES}
-    return [_deciding(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 class Cache:

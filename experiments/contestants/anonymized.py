@@ -102,8 +102,10 @@ class AnonymizedCamera(Contestant):
 
     def made_of(self, place: Place) -> dict[str, str]:
         """Return the hashes of the networks and of the camera."""
-        own = files_sha256(self.folder(), (WEIGHTS, "config.json"))
-        return own | {f"camera/{k}": v for k, v in self.camera().made_of(place).items()}
+        camera = self.camera()
+        found = camera.made_of(place) | camera.read_by(place)
+        own = files_sha256(self.folder(), (WEIGHTS,))
+        return own | {f"camera/{name}": value for name, value in found.items()}
 
     def learned_from(self, place: Place) -> set[str]:
         """Return whom networks and camera trained on, if the data of the job can hold them."""

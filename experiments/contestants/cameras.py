@@ -15,6 +15,8 @@ from experiments.contestants.contestant import (
     Contestant,
     Kind,
     Place,
+    arrays_sha256,
+    digest,
     files_sha256,
     same_people,
 )
@@ -25,12 +27,12 @@ from experiments.observer import Resized
 from experiments.scene import generator_for
 from experiments.settings import Settings, SettingsError, build
 from experiments.stages import StaticCamera
-from experiments.store import ArtifactError, file_sha256, load_tensors, read_json
+from experiments.store import ArtifactError, file_sha256, load_arrays, load_tensors, read_json
 from experiments.vault_files import config_sha256
 from optics import Camera
 from optics.fabrication import Fabricated, Fabrication
 
-_READ = ("config.json", "frozen.json", "people.json", "scene_power.npz", CALIBRATED)
+_DECIDE = ("camera", "lens", "sensor", "mask", "context", "reference_distance")
 _MEASURED = ("calibration.json", "noise.json", "twin.npz", "stack.npz")
 
 
@@ -79,12 +81,17 @@ class DesignedCamera(Contestant):
             raise Absent(str(error)) from error
 
     def made_of(self, place: Place) -> dict[str, str]:
-        """Return the hashes of settings, mask, landmark network and calibration."""
-        source = self.folder()
-        name = self.camera_name
-        own = ("mask.safetensors",) if name == LEARNED else (f"cameras/{name}/mask.safetensors",)
-        read = (*_READ, *own, f"cameras/{name}/regressor.safetensors")
-        found = files_sha256(source, read) | {"camera": name}
+        """Return the hashes of settings, mask, PSFs and calibration; no network decides."""
+        source, name = self.folder(), self.camera_name
+        stored = stored_settings(source, place.settings)
+        found = {"camera": name, "settings": digest({key: stored[key] for key in _DECIDE})}
+        found["baseline"] = digest(stored["baselines"].get(name, {}))
+        arrays = [source / "scene_power.npz", source / CALIBRATED]
+        arrays.append(source / "cameras" / name / "psfs.npz")
+        found |= {path.name: arrays_sha256(load_arrays(path)) for path in arrays if path.exists()}
+        if name == LEARNED:
+            tensors = load_tensors(source / "mask.safetensors")[0]
+            found["mask"] = arrays_sha256({key: one.numpy() for key, one in tensors.items()})
         if self.process:
             found["process"] = config_sha256(self.process, place.settings["seed"]).hex()
         if self.calibration is not None:
@@ -94,6 +101,10 @@ class DesignedCamera(Contestant):
                 raise Absent(str(error)) from error
             found |= files_sha256(measured, ("manifest.json", *_MEASURED))
         return found
+
+    def read_by(self, place: Place) -> dict[str, str]:
+        """Return the hash of the camera's landmark network."""
+        return files_sha256(self.folder(), (f"cameras/{self.camera_name}/regressor.safetensors",))
 
     def learned_from(self, place: Place) -> set[str]:
         """Return whom the run trained on, if the data of the job can hold them."""

@@ -32,7 +32,7 @@ class RandomMaskCamera(DesignedCamera):
 
     def __init__(
         self,
-        design: str,
+        design: str | None,
         drawing: Mapping[str, Any],
         camera_name: str = "learned",
         *,
@@ -91,7 +91,7 @@ class AlteredCamera(DesignedCamera):
 
     def __init__(
         self,
-        design: str,
+        design: str | None,
         camera_name: str = "learned",
         *,
         title: str = "",

@@ -8,9 +8,10 @@ import pytest
 
 from experiments.attacks import OffTheShelf
 from experiments.attacks.trial import Attack
-from experiments.comparison.cells import Cache, digest
+from experiments.comparison.cells import Cache
 from experiments.comparison.methods import JOURNAL, CellsFailed, finish, plan
 from experiments.comparison.table import NOT_RUN, as_tex, make_rows
+from experiments.contestants.contestant import digest
 from experiments.report.figures_comparison import pareto
 from experiments.stages import Schedule
 from experiments.store import ArtifactError, read_json, read_jsonl
