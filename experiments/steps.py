@@ -5,14 +5,16 @@ folder of another step of the pipeline, and the step's own name its own folder. 
 can be seen beforehand are found before the first step starts.
 """
 
-import functools
+import importlib.resources
 import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 
 from experiments.composing import compose
@@ -148,8 +150,8 @@ def check_steps(steps: Sequence[Step], settings: Settings, there: Sequence[str])
 
 def _check_job(step: Step, settings: Mapping[str, Any]) -> None:
     """Compose the config of a step as its job will, with folders that are not there yet."""
-    known = importlib.util.find_spec(f"experiments.{step.job}") if step.job.isidentifier() else None
-    if known is None or step.job in _PIPELINES:
+    known = step.job.isidentifier() and importlib.util.find_spec(f"experiments.{step.job}")
+    if not known or not _config(step.job).is_file() or step.job in _PIPELINES:
         raise SettingsError(
             f"jobs.{step.name}.job = {step.job!r}: there is no such job for a step; "
             "./lab help lists the jobs"
@@ -176,10 +178,13 @@ def resumes(step: Step) -> bool:
     return "resume" in _keys(step.job)
 
 
-@functools.cache  # `check_steps` asks first: no config can be composed while a job runs
-def _keys(job: str) -> frozenset[str]:
-    """Return the names of the settings of a job."""
-    return frozenset(str(key) for key in compose(job))
+def _keys(job: str) -> set[str]:
+    """Return the settings in the config file of a job, without its groups."""
+    return set(yaml.safe_load(_config(job).read_text("utf-8")))
+
+
+def _config(job: str) -> Traversable:
+    return importlib.resources.files("configs").joinpath(f"{job}.yaml")
 
 
 def _value(value: object) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from experiments import launch, pipeline, step_runs
+from experiments.composing import compose
 from experiments.runs import find_run
-from experiments.settings import Settings, SettingsError
+from experiments.settings import Settings, SettingsError, to_si
 from experiments.step_runs import Pipeline, StepFailed
 from experiments.steps import Step, quoted, read_steps, translated
 from experiments.store import ArtifactError, read_json, verify
@@ -226,6 +227,7 @@ def test_the_captures_come_from_the_agent_of_a_real_rig(place, tmp_path):
         ({"a": {"job": "captrue"}}, {}, "jobs.a.job = 'captrue': there is no such job"),
         ({"a": {"job": "pipeline"}}, {}, "no such job for a step"),
         ({"a": {"job": "os.path"}}, {}, "no such job"),
+        ({"a": {"job": "settings"}}, {}, "no such job"),  # a module, but no job
         ({"a": {"overrides": []}}, {}, "expected job and overrides"),
         ({"a": {"job": "capture", "overrides": [1]}}, {}, "a list of key=value"),
         ({"A b": {"job": "capture"}}, {}, "small letters"),
@@ -302,13 +304,8 @@ def test_a_mistake_is_one_line_and_leaves_nothing(lab, place, words, message):
 
 
 @pytest.mark.parametrize("job", ["pipeline", "demo"])
-def test_the_pipelines_that_come_with_the_package_can_be_made(lab, job):
-    """Every step's settings fit its job, and uses only what is made before it."""
-    code, _, errors = lab("--cfg", "job", job=job)
-    assert (code, errors) == (0, "")
-    from experiments.composing import compose
-    from experiments.settings import to_si
-
+def test_the_pipelines_that_come_with_the_package_can_be_made(job):
+    """Every step's settings fit its job, and use only what is made before it."""
     found = to_si(compose(job))
     pipeline.check(found)
     assert len(read_steps(found)) > 5
