@@ -181,7 +181,11 @@ class Guard:
             atomic_write(video, write_frames)
             writer.close(Payload(video.stat().st_size, bytes.fromhex(file_sha256(video))))
 
-        atomic_write(vault, write)
+        try:
+            atomic_write(vault, write)
+        except BaseException:
+            video.unlink(missing_ok=True)  # what no vault can give back
+            raise
         return faces, video.stat().st_size + vault.stat().st_size
 
     def _head(self, shape: Sequence[int], nonce: bytes, kind: str) -> tuple[Header, bytes]:

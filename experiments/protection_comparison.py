@@ -23,7 +23,9 @@ from experiments.store import atomic_write, save_json
 TABLE = "table.csv"
 COLUMNS = (
     "vault", "protected_psnr", "protected_ssim", "recovered_psnr", "recovered_psnr_png8",
-    "wrong_key_acceptance", "n_wrong_keys", "verification_auc", "verification_auc_lo",
+    "wrong_key_acceptance", "wrong_key_acceptance_file", "protected_acceptance",
+    "wrong_key_structure", "protected_structure", "n_wrong_keys",
+    "verification_auc", "verification_auc_lo",
     "verification_auc_hi", "verification_eer", "verification_eer_lo", "verification_eer_hi",
     "verification_tar_0.01", "verification_tar_0.01_lo", "verification_tar_0.01_hi",
     "key_bits", "key_search_seconds", "bytes_sent", "ms_per_image", "n_images", "n_people",

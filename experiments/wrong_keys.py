@@ -76,7 +76,8 @@ def _fit(values: Tensor, wanted: Tensor) -> Tensor:
     # a little ridge, for colours that are all alike
     ridge = 1e-6 * known.shape[1] * torch.eye(known.shape[2], dtype=known.dtype)
     weights = torch.linalg.solve(known.mT @ known + ridge, known.mT @ target)
-    return (known @ weights).mT.reshape(wanted.shape).to(wanted)
+    fitted: Tensor = (known @ weights).mT.reshape(wanted.shape).to(wanted)
+    return fitted
 
 
 def keyed_numbers(
@@ -121,7 +122,7 @@ def keyed_numbers(
     except ValueError as error:
         judges, reason = None, str(error)
     hits: dict[str, list[Tensor]] = {}
-    for part in torch.arange(count).split(_PARTS):
+    for part in torch.split(torch.arange(count), _PARTS):
         own = original[rows[part]]
         start = time.perf_counter()
         keys = [wrong[i] for i in part.tolist()]

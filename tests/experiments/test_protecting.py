@@ -1,10 +1,20 @@
 """Guards and openers: methods that recover by themselves, clips, decoys, and foreign models."""
 
+import errno
+
 import numpy as np
 import pytest
 import torch
 
-from anonymizer.vault import ForeignModel, Keyholder, Secret, VaultError, WrongKey, records
+from anonymizer.vault import (
+    ForeignModel,
+    Keyholder,
+    Secret,
+    VaultError,
+    VaultWriter,
+    WrongKey,
+    records,
+)
 from experiments.data.pictures import PictureLimits
 from experiments.faces_in_pictures import Square
 from experiments.picture_sources import ClipReader, ClipWriter, read_picture
@@ -12,6 +22,7 @@ from experiments.protecting import Guard
 from experiments.recovering import Opener
 from experiments.store import ArtifactError
 from experiments.vault_files import Workshop
+from hardware.storage import ResourceError
 from tests.experiments.protecting_doubles import Fixed, Scramble, holder, method, picture
 
 LIMITS = PictureLimits()
@@ -158,6 +169,19 @@ def test_an_interrupted_clip_leaves_nothing(tmp_path, guard):
     with pytest.raises(KeyboardInterrupt):
         one.clip(tmp_path / "a.mkv", tmp_path / "out/p", LIMITS, step=stop)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_clip_whose_vault_cannot_be_finished_leaves_nothing(tmp_path, guard, monkeypatch):
+    write_clip(tmp_path / "a.mkv", [picture(0)] * 2)
+    monkeypatch.setattr(VaultWriter, "close", full_disk)
+    one = guard(Fixed([A]), holder(), "aead")
+    with pytest.raises(ResourceError, match="No space left"):
+        one.clip(tmp_path / "a.mkv", tmp_path / "out/p", LIMITS)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize(
