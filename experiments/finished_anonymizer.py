@@ -12,7 +12,7 @@ from anonymizer.stargan import Anonymizer
 from experiments.distributed import distributed, is_first
 from experiments.launch import find_run
 from experiments.observer import Observer, open_observer
-from experiments.runs import config_of
+from experiments.runs import config_of, shipped_runs
 from experiments.settings import Settings, to_si
 from experiments.store import ArtifactError, read_json, save_json
 
@@ -57,7 +57,8 @@ def open_anonymizer(source: Path, now: Mapping[str, Any]) -> FinishedAnonymizer:
         The run is not finished, or a file of it is missing or damaged.
     """
     stored = to_si(OmegaConf.create(config_of(source)))
-    camera = Path(read_json(source / CAMERA_RUN)["folder"])
+    which = read_json(source / CAMERA_RUN)["folder"]
+    camera = shipped_runs("codesign").get(which, Path(which))
     if not camera.is_dir():
         raise ArtifactError(
             f"{source / CAMERA_RUN} names {camera}, which is not there; the anonymizer sees "

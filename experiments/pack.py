@@ -41,7 +41,7 @@ from experiments.store import (
     write_manifest,
 )
 
-_ELSEWHERE = ("run",)  #: settings that name places on the machine where it was made
+_HERE = {"run": None, "resume": False}  #: settings of one call, on the machine where it was
 SIGNIFICANT = 12  #: bits of the PSFs that are kept, the leading one among them
 _OF_CAMERA = ("metrics.jsonl", "data.json", PEOPLE)
 _BY_CAMERA = ("inversion_strengths.json", "metrics.json")  #: their keys begin with a camera
@@ -55,7 +55,9 @@ def main(settings: Settings, run: Path) -> None:
     folder = run / settings["name"]
     if settings["what"] == "camera":
         source = find_run("codesign", str(settings["run"]))
-        metrics = pack_camera(source, folder, settings["cameras"])
+        refined = settings["refined"]
+        fine_tuned = None if refined is None else find_run("codesign", str(refined))
+        metrics = pack_camera(source, folder, settings["cameras"], fine_tuned)
     else:
         source = find_run("anonymize", str(settings["run"]))
         metrics = pack_anonymizer(source, folder, settings["behind"])
@@ -66,7 +68,9 @@ def main(settings: Settings, run: Path) -> None:
         log.info("%-24s %.3g", name, value)
 
 
-def pack_camera(source: Path, folder: Path, cameras: Sequence[str]) -> dict[str, float]:
+def pack_camera(
+    source: Path, folder: Path, cameras: Sequence[str], refined: Path | None = None
+) -> dict[str, float]:
     """Write the packed camera of the co-design run `source` to the new `folder`.
 
     Parameters
@@ -77,6 +81,9 @@ def pack_camera(source: Path, folder: Path, cameras: Sequence[str]) -> dict[str,
         To be made.
     cameras : sequence of str
         Baselines that are kept beside the learned camera.
+    refined : Path, optional
+        Run that went on with the landmark network behind the same mask (`freeze=mask`); its
+        network and its numbers stand for those of the learned camera.
 
     Returns
     -------
@@ -88,8 +95,11 @@ def pack_camera(source: Path, folder: Path, cameras: Sequence[str]) -> dict[str,
     config = config_of(source)
     kept = {name: config["baselines"][name] for name in cameras}
     config |= {"baselines": kept, "trade_off": []}
-    for name in ("regressor_clear", *(f"cameras/{n}/regressor" for n in (LEARNED, *kept))):
-        _pack_tensors(source / f"{name}.safetensors", folder / f"{name}.safetensors")
+    learned = source if refined is None else refined
+    _pack_tensors(source, folder, "regressor_clear.safetensors")
+    for name in (LEARNED, *kept):
+        path = f"cameras/{name}/regressor.safetensors"
+        _pack_tensors(learned if name == LEARNED else source, folder, path)
     for name in (LEARNED, *kept):
         arrays = load_arrays(source / "cameras" / name / "psfs.npz")
         arrays["psfs"] = significant(arrays["psfs"], SIGNIFICANT)
@@ -98,11 +108,15 @@ def pack_camera(source: Path, folder: Path, cameras: Sequence[str]) -> dict[str,
     tensors, notes = load_tensors(source / MASK)
     del tensors["height"]  # follows from the parameters
     save_tensors(folder / MASK, {n: _halved(n, t) for n, t in tensors.items()}, notes)
-    dropped = tuple(f"{name}/" for name in config_of(source)["baselines"] if name not in kept)
     for name in _BY_CAMERA:
-        numbers = read_json(source / name).items() if (source / name).exists() else ()
-        save_json(folder / name, {k: v for k, v in numbers if not k.startswith(dropped)})
-    _finish(source, folder, config, _OF_CAMERA)
+        numbers = read_json(source / name)
+        if refined is not None:
+            own = read_json(refined / name)
+            numbers |= {k: v for k, v in own.items() if k in numbers}
+        dropped = tuple(f"{n}/" for n in config_of(source)["baselines"] if n not in kept)
+        numbers = {k: v for k, v in numbers.items() if not k.startswith(dropped)}
+        save_json(folder / name, numbers)
+    _finish(source, folder, config, _OF_CAMERA, () if refined is None else (refined,))
     return _changes(source, folder)
 
 
@@ -130,7 +144,7 @@ def pack_anonymizer(source: Path, folder: Path, behind: str | None) -> dict[str,
     atomic_write(folder / WEIGHTS, network.to_bytes(notes, half=True))
     camera = read_json(source / CAMERA_RUN) if behind is None else {"folder": behind}
     save_json(folder / CAMERA_RUN, camera)
-    _finish(source, folder, config_of(source), _OF_ANONYMIZER)
+    _finish(source, folder, config_of(source), _OF_ANONYMIZER, ())
     return {"parameters": float(sum(p.numel() for p in network.parameters()))}
 
 
@@ -142,7 +156,13 @@ def significant(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
     return rounded.astype(np.uint32).view(np.float32)
 
 
-def _finish(source: Path, folder: Path, config: Mapping[str, Any], names: Sequence[str]) -> None:
+def _finish(
+    source: Path,
+    folder: Path,
+    config: Mapping[str, Any],
+    names: Sequence[str],
+    later: Sequence[Path],
+) -> None:
     """Write settings and record, copy the small files `names`, and list all."""
     for name in names:
         if (source / name).exists():
@@ -150,8 +170,10 @@ def _finish(source: Path, folder: Path, config: Mapping[str, Any], names: Sequen
     record = read_json(source / RECORD)
     record["versions"].pop("machine", None)
     record["overrides"] = _last(record["overrides"])
-    save_json(folder / CONFIG, dict(config) | {key: None for key in _ELSEWHERE if key in config})
-    save_json(folder / RECORD, record | {"command": _command(record)})
+    record["command"] = _command(record)
+    record["continued_by"] = [_command(read_json(run / RECORD)) for run in later]
+    save_json(folder / CONFIG, dict(config) | {k: v for k, v in _HERE.items() if k in config})
+    save_json(folder / RECORD, record)
     write_manifest(folder)
 
 
@@ -168,9 +190,9 @@ def _last(overrides: Sequence[str]) -> list[str]:
     return list({line.partition("=")[0]: line for line in overrides}.values())
 
 
-def _pack_tensors(source: Path, target: Path) -> None:
-    tensors, notes = load_tensors(source)
-    save_tensors(target, {name: _halved(name, tensor) for name, tensor in tensors.items()}, notes)
+def _pack_tensors(source: Path, folder: Path, name: str) -> None:
+    tensors, notes = load_tensors(source / name)
+    save_tensors(folder / name, {n: _halved(n, tensor) for n, tensor in tensors.items()}, notes)
 
 
 def _halved(name: str, tensor: Tensor) -> Tensor:
@@ -219,6 +241,21 @@ def check(settings: Settings) -> None:
             f"them, or [] for the learned camera alone"
         )
     _refuse_missing(source, (MASK, "regressor_clear.safetensors"))
+    if settings["refined"] is not None:
+        refined = find_run("codesign", str(settings["refined"]))
+        _refuse_missing(refined, (MASK, f"cameras/{LEARNED}/regressor.safetensors"))
+        if not _same_mask(source, refined):
+            raise SettingsError(
+                f"refined = {settings['refined']}: it has another mask than run = "
+                f"{settings['run']}; name a run of ./lab codesign freeze=mask run={settings['run']}"
+            )
+
+
+def _same_mask(one: Path, other: Path) -> bool:
+    """Whether two runs have the same mask, as far as 16 bits tell."""
+    first, second = (load_tensors(run / MASK)[0] for run in (one, other))
+    kept = [name for name in first if name != "height"]
+    return all(torch.equal(_halved(n, first[n]), _halved(n, second[n])) for n in kept)
 
 
 def _refuse_missing(source: Path, names: Sequence[str]) -> None:

@@ -50,9 +50,11 @@ def find_run(job: str, which: str) -> Path:
     ArtifactError
         There is no such run.
     """
-    folder = RUNS / job / "latest" if which == "latest" else _shipped(job).get(which, Path(which))
+    folder = (
+        RUNS / job / "latest" if which == "latest" else shipped_runs(job).get(which, Path(which))
+    )
     if not (folder / RECORD).is_file():
-        known = ", ".join([*map(str, newest_first(job)[:3]), *_shipped(job)]) or "none"
+        known = ", ".join([*map(str, newest_first(job)[:3]), *shipped_runs(job)]) or "none"
         raise ArtifactError(
             f"run = {which}: {folder} holds no run of {job}; name its folder, or 'latest' for "
             f"the last one that finished (there are: {known})"
@@ -60,7 +62,7 @@ def find_run(job: str, which: str) -> Path:
     return folder.parent / folder.readlink() if folder.is_symlink() else folder
 
 
-def _shipped(job: str) -> dict[str, Path]:
+def shipped_runs(job: str) -> dict[str, Path]:
     """Return the runs of a job that come with the program, by their names."""
     found = sorted(record.parent for record in SHIPPED.glob(f"{job}*/{RECORD}"))
     return {f"shipped{path.name.removeprefix(job)}": path for path in found}

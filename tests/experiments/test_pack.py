@@ -1,6 +1,7 @@
 """Packed runs: small, and read by everybody who reads the run they were made of."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from experiments.settings import SettingsError, to_si
 from experiments.store import (
     ArtifactError,
     load_arrays,
+    load_tensors,
     read_json,
     save_arrays,
     save_json,
@@ -29,6 +31,7 @@ from experiments.store import (
 from tests.experiments.tiny_codesign import quick, rough
 
 NOW = {"cache": "cache", "progress": False, "device": "cpu", "weights_path": []}
+COMMAND = "./lab codesign 'mask.cell=8 um' size=64"
 LARGEST = 8e6  # bytes that one camera of the package may take
 
 
@@ -41,6 +44,8 @@ def untrained_run(folder):
     save_json(folder / "run.json", record | {"versions": {"machine": "here", "torch": "2"}})
     save_json(folder / "people.json", {"learned_from": ["synthetic-000000"]})
     save_json(folder / "inversion_strengths.json", {f"{LEARNED}/inversion_strength_1": 1.0})
+    numbers = {"landmark_nme": 0.2, "defocused/landmark_nme": 0.3, "in_focus/landmark_nme": 0.1}
+    save_json(folder / "metrics.json", numbers)
     power = ScenePower(torch.linspace(0, 20, 8), torch.ones(8), 1.7)
     arrays = {"cycles": power.cycles.numpy(), "power": power.power.numpy()}
     save_arrays(folder / "scene_power.npz", arrays | {"context": np.array(power.context)})
@@ -103,9 +108,33 @@ def test_only_what_was_asked_for_is_packed(source, packed):
     assert sizes[1] < 0.4 * sizes[0]
 
 
+def test_a_network_that_went_on_behind_the_same_mask_stands_for_the_first(source, tmp_path):
+    refined = tmp_path / "refined"
+    shutil.copytree(source, refined)
+    path = refined / "cameras" / LEARNED / "regressor.safetensors"
+    weights, notes = load_tensors(path)
+    save_tensors(path, {n: t + 1 if "bias" in n else t for n, t in weights.items()}, notes)
+    save_json(refined / "metrics.json", {"landmark_nme": 0.15, "as_designed/landmark_nme": 0.2})
+    folder = tmp_path / "packed"
+    pack_camera(source, folder, ["defocused"], refined)
+    expected = {"landmark_nme": 0.15, "defocused/landmark_nme": 0.3}
+    assert read_json(folder / "metrics.json") == expected
+    assert read_json(folder / "run.json")["continued_by"] == [COMMAND]
+    found, _ = load_tensors(folder / "cameras" / LEARNED / "regressor.safetensors")
+    for name, tensor in weights.items():
+        shift = 1.0 if "bias" in name else 0.0
+        torch.testing.assert_close(found[name].to(tensor), tensor + shift, rtol=2**-11, atol=1e-6)
+    mask, notes = load_tensors(refined / "mask.safetensors")
+    other = {n: -t if n == "parameters/turns" else t for n, t in mask.items()}
+    save_tensors(refined / "mask.safetensors", other, notes)
+    settings = to_si(compose("pack", [f"run={source}", f"refined={refined}"]))
+    with pytest.raises(SettingsError, match="another mask"):
+        check(settings | {"cameras": []})
+
+
 def test_a_packed_run_tells_the_command_that_made_it(packed):
     record = read_json(packed[0] / "run.json")
-    assert record["command"] == "./lab codesign 'mask.cell=8 um' size=64"
+    assert record["command"] == COMMAND
     assert "machine" not in record["versions"]
 
 
@@ -130,7 +159,7 @@ def test_what_cannot_be_packed_is_refused(source, tmp_path):
         check(settings | {"cameras": ["microscope"]})
     with pytest.raises(SettingsError, match=r"name = '\.\./out'"):
         check(settings | {"name": "../out"})
-    with pytest.raises(ArtifactError, match="holds no anonymizer.safetensors"):
+    with pytest.raises(ArtifactError, match=r"holds no anonymizer\.safetensors"):
         check(settings | {"what": "anonymizer"})
     begun = tmp_path / "begun"
     begun.mkdir()
@@ -159,7 +188,7 @@ def test_the_job_packs_and_says_what_changed(source, tmp_path, monkeypatch):
 
 
 def shipped(job):
-    return runs._shipped(job)
+    return runs.shipped_runs(job)
 
 
 def test_a_camera_comes_with_the_program():
@@ -180,6 +209,7 @@ def test_a_camera_of_the_program_is_whole_small_and_of_nobody(name):
     assert read_json(folder / "run.json")["command"].startswith("./lab codesign ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(shipped("codesign")))
 def test_a_shipped_mask_makes_the_psf_beside_it(name):
     folder = runs.find_run("codesign", name)
