@@ -84,6 +84,8 @@ class DesignedCamera(Contestant):
         """Return the hashes of settings, mask, PSFs and calibration; no network decides."""
         source, name = self.folder(), self.camera_name
         stored = stored_settings(source, place.settings)
+        if name not in (cameras := (LEARNED, *stored["baselines"])):
+            raise Absent(f"{source} has no camera {name}; it has {', '.join(cameras)}")
         found = {"camera": name, "settings": digest({key: stored[key] for key in _DECIDE})}
         found["baseline"] = digest(stored["baselines"].get(name, {}))
         arrays = [source / "scene_power.npz", source / CALIBRATED]
@@ -143,9 +145,6 @@ class DesignedCamera(Contestant):
                 work = Codesign(within_reach(stored, measured), source, calibrated=measured)
         except WeightsError as error:
             raise Absent(f"{source.name}: {error}") from error
-        if self.camera_name != LEARNED and self.camera_name not in work.baselines:
-            cameras = ", ".join((LEARNED, *work.baselines))
-            raise SettingsError(f"camera_name = {self.camera_name!r}: the run has {cameras}")
         return work
 
     def _static(self, work: Codesign, distance: float, place: Place) -> StaticCamera:
