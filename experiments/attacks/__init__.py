@@ -6,8 +6,12 @@
 - `recognising`: public recognisers as they are; protected pictures enrolled and linked
 - `learning`: recognisers fine-tuned or trained from scratch on what is shown
 - `deconvolving`: Wiener, Richardson-Lucy and ADMM-TV, with PSFs exact, nearly known and unknown
+- `denoising`: the lens undone in turns with a trained denoiser
+- `prior`: the likeliest face of a model of faces, given what was measured
 - `restoring`: a network that learns to bring faces back
 - `keys`: wrong keys, and searching for one
+- `pairs`: the inverse of a key, learned from known originals
+- `features`: feature maps read and put back in order
 
 People are divided 60 / 20 / 20 into those an attack learns from, chooses on and is measured on.
 A new attack is a class here and a file in ``configs/attack``.
@@ -22,9 +26,13 @@ from experiments.attacks.defence import (
     Faces,
     ProtectionDefence,
 )
+from experiments.attacks.denoising import PlugAndPlay
 from experiments.attacks.dynamic import MirrorFamily, PerShotCamera
+from experiments.attacks.features import FeatureMaps
 from experiments.attacks.keys import WrongKey
 from experiments.attacks.learning import FineTuned, FromScratch
+from experiments.attacks.pairs import KnownPairs
+from experiments.attacks.prior import GenerativePrior
 from experiments.attacks.recognising import OffTheShelf, Parrot
 from experiments.attacks.restoring import LearnedInversion
 from experiments.attacks.trial import ACTORS, Attack, Outcome, Trial, report
@@ -38,14 +46,18 @@ __all__ = [
     "Clear",
     "Defence",
     "Faces",
+    "FeatureMaps",
     "FineTuned",
     "FromScratch",
+    "GenerativePrior",
+    "KnownPairs",
     "LearnedInversion",
     "MirrorFamily",
     "OffTheShelf",
     "Outcome",
     "Parrot",
     "PerShotCamera",
+    "PlugAndPlay",
     "ProtectionDefence",
     "RichardsonLucy",
     "Trial",

@@ -6,7 +6,7 @@ tuning people, by what the strongest recogniser finds.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ class Deconvolution(Attack):
     """
 
     actor = "A2"
-    kind: ClassVar[type[Inversion]]
+    kind: type[Inversion]
 
     def __init__(
         self,
