@@ -28,7 +28,7 @@ class Anonymizer(nn.Module):
 
     Parameters
     ----------
-    size, width, style, high_pass
+    size, width, style, high_pass, smooth
         As for the `Generator`.
     domains, latent, hidden
         As for the `MappingNetwork`.
@@ -47,6 +47,7 @@ class Anonymizer(nn.Module):
         width: float = 1.0,
         style: int = 64,
         high_pass: float = 0.0,
+        smooth: bool = False,
         domains: int = 1,
         latent: int = 16,
         hidden: int = 512,
@@ -60,14 +61,19 @@ class Anonymizer(nn.Module):
         self.described: dict[str, Any] = {
             "size": size, "width": width, "style": style, "high_pass": high_pass,
             "domains": domains, "latent": latent, "hidden": hidden, "door": door,
-            "cells": cells, "signed": signed,
+            "cells": cells, "signed": signed, "smooth": smooth,
         }  # fmt: skip
         self.size, self.domains = size, domains
         self.door: Door = (
             LimitedDoor(cells=cells) if door == "limited" else PublishedDoor(signed=signed)
         )
         self.generator = Generator(
-            size=size, width=width, style=style, high_pass=high_pass, inputs=self.door.inputs
+            size=size,
+            width=width,
+            style=style,
+            high_pass=high_pass,
+            inputs=self.door.inputs,
+            smooth=smooth,
         )
         self.mapping_network = MappingNetwork(
             latent=latent, style=style, hidden=hidden, domains=domains

@@ -87,17 +87,27 @@ class StyledBlock(nn.Module):
     style : int
         Length of the style.
     upsample : bool
-        Double the sides, nearest neighbour.
+        Double the sides.
     shortcut : bool
         Add what came in; the published network with high-pass skips has none, so that its
         skips are the only way around the style.
+    smooth : bool, default False
+        Double bilinearly; the published networks take the nearest neighbour.
     """
 
     def __init__(
-        self, channels: int, out: int, style: int, *, upsample: bool, shortcut: bool
+        self,
+        channels: int,
+        out: int,
+        style: int,
+        *,
+        upsample: bool,
+        shortcut: bool,
+        smooth: bool = False,
     ) -> None:
         super().__init__()
         self.upsample, self.shortcut = upsample, shortcut
+        self.mode = "bilinear" if smooth else "nearest"
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.norm1, self.norm2 = StyledNorm(channels, style), StyledNorm(out, style)
@@ -109,13 +119,13 @@ class StyledBlock(nn.Module):
         beside = x
         x = rectify(self.norm1(x, style))
         if self.upsample:
-            x = F.interpolate(x, scale_factor=2.0)
+            x = F.interpolate(x, scale_factor=2.0, mode=self.mode)
         x = self.conv2(rectify(self.norm2(self.conv1(x), style)))
         if not self.shortcut:
             return x
         beside = self.conv1x1(beside)  # before the doubling, which it commutes with
         if self.upsample:
-            beside = F.interpolate(beside, scale_factor=2.0)
+            beside = F.interpolate(beside, scale_factor=2.0, mode=self.mode)
         return (x + beside) / math.sqrt(2)
 
 

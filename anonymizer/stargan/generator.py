@@ -43,6 +43,9 @@ class Generator(nn.Module):
         bottleneck has 8 x 8 px, without them 16 x 16.
     inputs : int
         Channels of the picture: 3, or more where it carries maps as well.
+    smooth : bool
+        Enlarge bilinearly in the decoder. The published networks take the nearest neighbour, and
+        need long to unlearn the grid of squares that it leaves.
 
     Notes
     -----
@@ -59,6 +62,7 @@ class Generator(nn.Module):
         style: int = 64,
         high_pass: float = 1.0,
         inputs: int = 3,
+        smooth: bool = False,
     ) -> None:
         super().__init__()
         if not high_pass >= 0:
@@ -79,7 +83,8 @@ class Generator(nn.Module):
             StyledBlock(wide[-1], wide[-1], style, upsample=False, shortcut=keep) for _ in range(2)
         )
         self.decode.extend(
-            StyledBlock(b, a, style, upsample=True, shortcut=keep) for a, b in reversed(steps)
+            StyledBlock(b, a, style, upsample=True, shortcut=keep, smooth=smooth)
+            for a, b in reversed(steps)
         )
         self.to_rgb = nn.Sequential(
             nn.InstanceNorm2d(wide[0], affine=True),
