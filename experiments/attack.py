@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from experiments.attacks import Attack, CameraDefence, Defence, ProtectionDefence, Trial, report
+from experiments.attacks.trial import of_source
 from experiments.cameras import LEARNED
 from experiments.data.crops import FaceCrops
 from experiments.described import load_scene_power, stored_settings
@@ -120,7 +121,9 @@ def open_trial(settings: Settings, defence: Defence, known: set[str], run: Path)
         checkpoint_every=settings["checkpoint_every"],
         log_every=settings["log_every"],
         progress=settings["progress"],
-        **groups,
+        learn=groups["learn"],
+        tune=groups["tune"],
+        test=groups["test"],
     )
 
 
@@ -158,8 +161,8 @@ def flat(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     for name in ("floor", "ceiling"):
         first = next(iter(found.values()))
         out |= {f"{name}/{key}": value for key, value in first[name].items()}
-    if tried:
-        worst = max(tried, key=lambda name: tried[name]["result"]["auc"])
+    if own := [name for name, one in tried.items() if of_source(one)]:
+        worst = max(own, key=lambda name: tried[name]["result"]["auc"])
         out |= {f"worst/{key}": value for key, value in tried[worst]["result"].items()}
     return out
 

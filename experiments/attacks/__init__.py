@@ -12,6 +12,7 @@
 - `keys`: wrong keys, and searching for one
 - `pairs`: the inverse of a key, learned from known originals
 - `features`: feature maps read and put back in order
+- `references`: people who lent their looks, recognised in what wears them
 
 People are divided 60 / 20 / 20 into those an attack learns from, chooses on and is measured on.
 A new attack is a class here and a file in ``configs/attack``.
@@ -34,6 +35,7 @@ from experiments.attacks.learning import FineTuned, FromScratch
 from experiments.attacks.pairs import KnownPairs
 from experiments.attacks.prior import GenerativePrior
 from experiments.attacks.recognising import OffTheShelf, Parrot
+from experiments.attacks.references import ReferenceMembership
 from experiments.attacks.restoring import LearnedInversion
 from experiments.attacks.trial import ACTORS, Attack, Outcome, Trial, report
 
@@ -59,6 +61,7 @@ __all__ = [
     "PerShotCamera",
     "PlugAndPlay",
     "ProtectionDefence",
+    "ReferenceMembership",
     "RichardsonLucy",
     "Trial",
     "Wiener",

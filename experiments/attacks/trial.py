@@ -321,9 +321,12 @@ class Attack(ABC):
     ----------
     actor : str
         The weakest of `ACTORS` who can do it.
+    about : {"source", "references"}
+        Whom it finds: the people in front of the camera, or those who lent a face to the output.
     """
 
     actor: ClassVar[str]
+    about: ClassVar[str] = "source"
 
     @abstractmethod
     def budget(self) -> dict[str, Any]:
@@ -342,11 +345,17 @@ class Attack(ABC):
         """
 
 
+def of_source(found: Mapping[str, Any]) -> bool:
+    """Return whether what `attack.json` holds is about the people in front of the camera."""
+    return bool(found.get("about", "source") == "source")
+
+
 def report(attack: Attack, outcome: Outcome, trial: Trial, name: str) -> dict[str, Any]:
     """Return what `attack.json` holds."""
     head = {
         "attack": name,
         "actor": attack.actor,
+        "about": attack.about,
         "actor_means": ACTORS[attack.actor],
         "budget": attack.budget(),
         "seed": trial.seed,

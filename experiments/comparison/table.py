@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.attacks.trial import of_source
 from experiments.comparison.cells import Result, label
 
 WORST = "attacked_auc"
@@ -89,7 +90,8 @@ def _row(
                 for key, value in found.items()
                 if key.endswith("_reason")
             }
-    worst = max(attacks, key=lambda n: attacks[n]["result"]["auc"], default="")
+    leaks = [name for name, found in attacks.items() if of_source(found)]
+    worst = max(leaks, key=lambda n: attacks[n]["result"]["auc"], default="")
     if worst:
         result = attacks[worst]["result"]
         ahead = {f"{WORST}{end}": result[f"auc{end}"] for end in ("", *_ENDS)}

@@ -1,5 +1,6 @@
 """The anonymizer behind a camera: what is shown is a new face made of what the camera records."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from anonymizer.checkpoints import WeightsError
+from anonymizer.stargan.references import mix_styles
 from experiments.attacks import CameraDefence, Faces
 from experiments.contestants.cameras import DesignedCamera
 from experiments.contestants.contestant import (
@@ -55,12 +57,23 @@ class AnonymizedDefence:
     def show(self, faces: Faces, *, frames: int = 1) -> Tensor:
         """Return new faces; noise and style come from the source of each picture."""
         network = self.finished.anonymizer
+        return self._made(faces, [network.drawn_style(1, draw) for draw in faces.noise])
+
+    @torch.no_grad()
+    def show_as(self, faces: Faces, references: Tensor) -> Tensor:
+        """Return new faces in equal mixtures of the looks of references (B, k, 3, S, S)."""
+        network, count = self.finished.anonymizer, references.shape[1]
+        styles = network.style_of(network_view(references.flatten(0, 1), network.size))
+        styles = styles.reshape(len(references), count, -1)
+        return self._made(faces, [mix_styles(styles, torch.full_like(styles[..., 0], 1 / count))])
+
+    def _made(self, faces: Faces, styles: Sequence[Tensor]) -> Tensor:
+        network = self.finished.anonymizer
         observer = replace(self.finished.observer, camera=self.camera.fixed)
         rows = torch.arange(len(faces.noise))
         batch = Batch(faces.scenes, faces.noise, rows)
         seen = observer.look(batch, self.camera.protocol.reference, network.size)
-        styles = torch.cat([network.drawn_style(1, draw) for draw in faces.noise])
-        made = network.anonymize(seen.measurement, seen.heatmaps, styles)
+        made = network.anonymize(seen.measurement, seen.heatmaps, torch.cat(list(styles)))
         return network_view(made, faces.scenes.size).clamp(0, 1)
 
 

@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from experiments.attacks.trial import ACTORS, Trial
+from experiments.attacks.trial import ACTORS, Trial, of_source
 from experiments.report.drawing import (
     INK,
     QUIET,
@@ -55,8 +55,8 @@ def attack_sheet(defence: str, found: Found, pictures: Mapping[str, Tensor]) -> 
         "What no attack here found, another attack may.",
     ]
     headline = f"{defence}: no attack of the suite applies"
-    if tried:
-        name = max(tried, key=lambda n: tried[n]["result"]["auc"])
+    if own := [n for n, one in tried.items() if of_source(one)]:
+        name = max(own, key=lambda n: tried[n]["result"]["auc"])
         worst = tried[name]
         headline = f"{defence}: {name} finds most, AUC {_interval(worst['result'])}"
         actors = sorted({one["actor"] for one in tried.values()})

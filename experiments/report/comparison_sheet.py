@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.attacks.trial import ACTORS
+from experiments.attacks.trial import ACTORS, of_source
 from experiments.comparison.cells import Result, label
 from experiments.comparison.table import NOT_RUN, WORST, Column, Row, columns, text_of
 from experiments.report import figures_comparison as figures
@@ -198,7 +198,9 @@ def _actors(rows: Sequence[Row]) -> Table:
 
 
 def _by_actor(row: Row, actor: str) -> str:
-    own = {name: one for name, one in row.attacks.items() if one["actor"] == actor}
+    own = {
+        name: one for name, one in row.attacks.items() if one["actor"] == actor and of_source(one)
+    }
     if not own:
         return NOT_RUN
     name = max(own, key=lambda n: own[n]["result"]["auc"])
