@@ -7,7 +7,8 @@ A job is a module `experiments/<job>.py` with a config `configs/<job>.yaml`; it 
 
 Everything is checked before a folder is made. A mistake ends in one line `error: ...` and one of
 these exit codes: 2 settings, 3 input data, 4 damaged or foreign files, 5 hardware, 6 disk or
-memory, 7 training diverged, 130 interrupted. VEILENS_TRACEBACK=1 shows where it came from.
+memory, 7 training diverged, 8 cells of a comparison failed, 130 interrupted. VEILENS_TRACEBACK=1
+shows where it came from.
 """
 
 import errno
@@ -61,6 +62,7 @@ EXIT_CODES = {
     "MemoryError": 6,
     "OutOfMemoryError": 6,
     "TrainingDiverged": 7,
+    "CellsFailed": 8,
     "ValueError": 2,
 }
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM}
