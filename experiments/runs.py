@@ -27,7 +27,7 @@ FROZEN = "frozen.json"  #: of a run that froze the mask of another: that one, an
 #: Settings that may change when a run is continued: its steps so far do not depend on them.
 FREE = (
     "run", "resume", "steps", "progress", "checkpoint_every", "log_every", "device", "workers",
-    "port", "host", "key_file", "clear", "start", "stop",
+    "port", "host", "key_file", "clear", "processes", "start", "stop",
 )  # fmt: skip
 PER_STEP = ("steps", "jobs")  #: of a pipeline: each step looks itself whether it is still the same
 
