@@ -181,6 +181,8 @@ def over_frames(rows: Sequence[Row]) -> Drawing | Missing:
     series: dict[str, list[tuple[Row, list[tuple[int, Mapping[str, float]]]]]] = {}
     for row in rows:
         for name, one in row.attacks.items():
+            if "exposures_e" in one["budget"]:  # shots and light have a figure of their own
+                continue
             counted: dict[str, list[tuple[int, Mapping[str, float]]]] = {}
             for condition, values in one["conditions"].items():
                 if match := _FRAMES.match(condition):
@@ -192,9 +194,13 @@ def over_frames(rows: Sequence[Row]) -> Drawing | Missing:
     if not series:
         return Missing("frames", "No attack averaged shots.")
     with house_style():
-        figure = new_figure(4.2 * len(series), 4.8)
-        panels = figure.subplots(1, len(series), sharey=True, squeeze=False)[0]
-        for axes, (what, own) in zip(panels, series.items(), strict=True):
+        across = min(3, len(series))
+        down = -(-len(series) // across)
+        figure = new_figure(4.2 * across, 1.2 + 3.6 * down)
+        panels = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
+        for axes in panels[len(series) :]:
+            axes.set_axis_off()
+        for axes, (what, own) in zip(panels, series.items(), strict=False):
             counts = sorted({count for _, points in own for count, _ in points})
             for row, points in own:
                 colour, marker = style_of(row, rows)
@@ -211,7 +217,8 @@ def over_frames(rows: Sequence[Row]) -> Drawing | Missing:
             _plain_ticks(axes, counts)
             axes.set_title(what)
             axes.set_xlabel("shots averaged")
-        panels[0].set_ylabel("AUC")
+        for axes in panels[::across]:
+            axes.set_ylabel("AUC")
         legend_below(figure, panels[0])
     return Drawing(
         "frames",
