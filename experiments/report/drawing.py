@@ -245,5 +245,9 @@ def data_uri(picture: Image.Image, *, photographic: bool) -> str:
         few = picture.quantize(256, dither=Image.Dither.NONE)  # charts have few colours
         return "data:image/png;base64," + base64.b64encode(png(few)).decode("ascii")
     buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=84, subsampling=0, optimize=True)
+    try:
+        picture.save(buffer, format="JPEG", quality=84, subsampling=0, optimize=True)
+    except OSError:  # noise takes more room than Pillow sets aside for that
+        buffer = io.BytesIO()
+        picture.save(buffer, format="JPEG", quality=84, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
