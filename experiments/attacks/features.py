@@ -266,12 +266,12 @@ def unpacked(
         message = network.encode(square[None], right, ["attack"])[0]
         obfuscated, taps = network.decode(message, right if known else wrong, "attack")
         parts.append((obfuscated, taps))
-    taps = []
+    taps, top = [], 2**codec.bits - 1
     for i in range(len(codec.shapes)):
         keep, low, high = (codec.get_buffer(f"{what}_{i}") for what in ("keep", "low", "high"))
         values = torch.cat([one[i] for _, one in parts])[:, keep]
         low, high = low[keep, None, None], high[keep, None, None]
-        taps.append((values - low) / (high - low))
+        taps.append(((values - low) / (high - low) * top).round() / top)
     return Messages(squares, torch.cat([one for one, _ in parts]), taps)
 
 
