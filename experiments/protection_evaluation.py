@@ -45,6 +45,7 @@ from experiments.wrong_keys import keyed_numbers, stretch
 
 _SIZED = 8  # pictures whose files are weighed
 _SHOWN = 4  # people in the figure
+_GRID = 24  # wrong keys in the figure of one face
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +87,13 @@ class Judged:
         Those of `metrics.json`.
     columns : dict of str to Tensor
         Faces (n, 3, S, S) in linear light, by the heading of their column in the figure.
+    wrong : Tensor or None
+        (n, 3, S, S): what n wrong keys recover of one face, stretched; None if no key recovers.
     """
 
     numbers: dict[str, Any]
     columns: dict[str, Tensor]
+    wrong: Tensor | None = None
 
 
 def evaluate(settings: Settings, method: Method, frame: float, run: Path) -> None:
@@ -98,7 +102,9 @@ def evaluate(settings: Settings, method: Method, frame: float, run: Path) -> Non
     vault = settings["vault"]
     found = judge(settings, method, frame, test, build_pool(settings), vault)
     save_json(run / "metrics.json", found.numbers)
-    write_sheet(run, protection_sheet(method.name, vault, found.numbers, found.columns))
+    write_sheet(
+        run, protection_sheet(method.name, vault, found.numbers, found.columns, found.wrong)
+    )
 
 
 def judge(
@@ -130,7 +136,7 @@ def judge(
     numbers: dict[str, Any] = {"n_images": len(few), "n_people": len(np.unique(few.person))}
     numbers |= quality(measured, exact=vault == "aead")
     numbers |= identity(pool, measured, few, frame)
-    sample = sample_files(method, few, frame, vault)
+    sample, wrong = sample_files(method, few, frame, vault), None
     if vault == "aead":
         numbers |= sealed_numbers(sample.header, settings["wrong_keys"])
     else:
@@ -138,8 +144,11 @@ def judge(
             pool, method, measured.original, measured.protected, test, frame,
             settings["wrong_keys"], settings["seed"],
         )  # fmt: skip
+        keys = random_keys(_GRID, f"grid {settings['seed']}")
+        same = measured.protected[:1].expand(_GRID, -1, -1, -1)
+        wrong = decode_srgb(stretch(method.recover_unclipped(same, keys)))
     numbers |= {"bytes_sent": sample.bytes_sent, "ms_per_image": measured.ms}
-    return Judged(numbers, shown_columns(measured, aead=vault == "aead"))
+    return Judged(numbers, shown_columns(measured, aead=vault == "aead"), wrong)
 
 
 def measure(method: Method, crops: FaceCrops, frame: float, seed: int) -> Measured:

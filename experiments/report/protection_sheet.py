@@ -65,7 +65,11 @@ _COMPARED = 2  # people in each figure of the comparison
 
 
 def protection_sheet(
-    method: str, vault: str, numbers: Mapping[str, Any], columns: Mapping[str, Tensor]
+    method: str,
+    vault: str,
+    numbers: Mapping[str, Any],
+    columns: Mapping[str, Tensor],
+    wrong: Tensor | None = None,
 ) -> Sheet:
     """Lay out the page.
 
@@ -77,6 +81,8 @@ def protection_sheet(
         Those of `metrics.json`; null where there is none, its reason beside it.
     columns : mapping of str to Tensor
         Faces (n, 3, S, S) in linear light, by the heading of their column.
+    wrong : Tensor, optional
+        What many wrong keys recover of the first face, (n, 3, S, S) in linear light.
     """
     promise = (
         "The originals are encrypted: without a key nothing of them is in the files but what the "
@@ -108,8 +114,21 @@ def protection_sheet(
             photographic=True,
             full=True,
         )
+        drawings = [drawing]
+        if wrong is not None:
+            drawings.append(
+                Drawing(
+                    "wrong_keys",
+                    _grid(wrong),
+                    alt=f"What {len(wrong)} wrong keys recover of one face.",
+                    caption=f"What {len(wrong)} wrong keys recover of the first face, before it "
+                    f"is clipped: each colour from its 1st to its 99th percentile.",
+                    photographic=True,
+                    full=True,
+                )
+            )
     return Sheet(
-        f"{method}, vault {vault}", lead, [Section("Faces and numbers", "", [drawing], [table])]
+        f"{method}, vault {vault}", lead, [Section("Faces and numbers", "", drawings, [table])]
     )
 
 
@@ -179,6 +198,18 @@ def _faces(columns: Mapping[str, Tensor]) -> Figure:
             sheet[i][j].imshow(to_display(face.numpy()))
             bare(sheet[i][j])
         sheet[0][j].set_title(title, color=INK if j else QUIET, fontsize=9.5, pad=4)
+    return figure
+
+
+def _grid(faces: Tensor) -> Figure:
+    across = 8
+    down = -(-len(faces) // across)
+    figure = new_figure(_TILE * across, _TILE * down, pad=0.03)
+    sheet = figure.subplots(down, across, squeeze=False).flatten()
+    for place, face in zip(sheet, faces, strict=False):
+        place.imshow(to_display(face.numpy()))
+    for place in sheet:
+        bare(place)
     return figure
 
 

@@ -87,7 +87,9 @@ def test_a_reversible_method_has_every_number_or_its_reason(measured, tmp_path):
     assert "too few for a false accept rate" in numbers["wrong_key_acceptance_reason"]
     assert numbers["key_bits"] == 256
     assert numbers["key_search_seconds"] > 1e60
-    assert (tmp_path / "report.html").exists()
+    # its wrong keys give noise, and the protected picture is noise too
+    assert numbers["wrong_key_structure"] < 0.1 > numbers["protected_structure"]
+    assert "What 24 wrong keys recover of the first face" in (tmp_path / "report.html").read_text()
 
 
 def test_encrypted_originals_have_no_error_to_measure(measured, tmp_path):
@@ -98,6 +100,7 @@ def test_encrypted_originals_have_no_error_to_measure(measured, tmp_path):
     assert numbers["recovered_psnr"] is None
     assert "bit for bit" in numbers["recovered_psnr_reason"]
     assert (numbers["wrong_key_acceptance"], numbers["n_wrong_keys"]) == (0.0, 5)
+    assert "wrong keys recover" not in (tmp_path / "report.html").read_text()
     assert 0.5 < numbers["verification_auc"] <= 1
     # more than the originals alone, padded: three tiles of about 73 px a side
     assert numbers["bytes_sent"] > 3 * 60**2 / 2
