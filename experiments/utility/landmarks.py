@@ -1,7 +1,8 @@
 """What can be read off a face: its points, its direction, its mouth and its eyes.
 
 A camera with a landmark network of its own is read by that; all else by a network that learned
-on clear pictures. Both numbers are given where both exist.
+on clear pictures, or by one that went on learning on what is shown, where that is asked for. All
+numbers are given that exist.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from experiments.anonymizer_identity import Numbers, estimate
 from experiments.anonymizer_likeness import FAILED
 from experiments.attacks import Trial
 from experiments.stages import Schedule
-from experiments.utility.reading import clear_reader, mean_shape, own_reader, read
+from experiments.utility.reading import adapted_reader, clear_reader, mean_shape, own_reader, read
 from experiments.utility.utility import Utility, clear_scenes, mean_of
 
 _DRAWS = 400  # resamples of correlations and gains
@@ -43,10 +44,18 @@ class Landmarks(Utility):
         Of the network for clear pictures, where the trial brings none.
     widths : sequence of int
         Its channels, as `CompactRegressor` takes them.
+    adapted : Schedule, optional
+        Trains the network of clear pictures further on what defences show that have none of their
+        own; they are not adapted if left out.
     """
 
-    def __init__(self, training: Schedule, widths: Sequence[int] = (32, 48, 96, 128)) -> None:
-        self.training, self.widths = training, tuple(widths)
+    def __init__(
+        self,
+        training: Schedule,
+        widths: Sequence[int] = (32, 48, 96, 128),
+        adapted: Schedule | None = None,
+    ) -> None:
+        self.training, self.widths, self.adapted = training, tuple(widths), adapted
 
     def run(self, trial: Trial, name: str) -> Numbers:
         """Read what is shown, and the clear pictures."""
@@ -56,7 +65,10 @@ class Landmarks(Utility):
         by = {"clear": read(clear, trial.seen, trial)}
         if own is not None:
             by["own"] = read(own, trial.seen, trial)
-        chosen = by.get("own", by["clear"])
+        elif self.adapted is not None:
+            learned = adapted_reader(trial, name, clear, self.adapted)
+            by["adapted"] = read(learned, trial.seen, trial)
+        chosen = by.get("own", by.get("adapted", by["clear"]))
         blind = mean_shape(trial).expand_as(scenes.landmarks)
         lost = normalised_mean_error(blind, scenes.landmarks)
         out: Numbers = {}

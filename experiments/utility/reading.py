@@ -1,5 +1,6 @@
 """Landmark networks at work: a camera's own, or one that learned on clear pictures."""
 
+import copy
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from anonymizer.heatmaps import normalised_mean_error
 from anonymizer.regressors import CompactRegressor, Heatmaps
-from experiments.attacks import Clear, Faces, Trial
+from experiments.attacks import Clear, Defence, Faces, Trial
 from experiments.attacks.learning import Best, train
 from experiments.objectives import HeatmapTerm
 from experiments.sampling import derive_seed
@@ -30,24 +31,38 @@ def clear_reader(trial: Trial, name: str, training: Schedule, widths: tuple[int,
         return trial.reader
     torch.manual_seed(derive_seed(trial.seed, name))
     network = CompactRegressor(widths=widths).to(trial.device)
+    _train(trial, f"{name}_reader", network, training, Clear())
+    return network
+
+
+def adapted_reader(trial: Trial, name: str, clear: nn.Module, training: Schedule) -> nn.Module:
+    """Return the network of clear pictures, trained further on what is shown of `learn`."""
+    network = copy.deepcopy(clear).requires_grad_(True).train()
+    _train(trial, f"{name}_adapted", network, training, trial.defence)
+    return network
+
+
+def _train(
+    trial: Trial, name: str, network: nn.Module, training: Schedule, defence: Defence
+) -> None:
+    """Train a landmark network on what a defence shows; the best on the tuning people is kept."""
     term = HeatmapTerm()
 
     def loss(faces: Faces, seen: Tensor, rows: Tensor) -> Tensor:
         heatmaps: Heatmaps = network(seen)
-        return term.compare(heatmaps, faces.scenes.landmarks, faces.scenes.size)
+        return term.compare(heatmaps, faces.scenes.landmarks, heatmaps.size)
 
     def judge() -> float:
         with torch.no_grad():
             errors = []
             for rows in trial.tuning.batches(trial.batch):
-                scenes = trial.tuning.scenes(rows, trial.device)
-                found = network(scenes.light).landmarks()
-                errors.append(normalised_mean_error(found, scenes.landmarks))
+                faces = trial.faces(trial.tuning, rows, 1)
+                found = network(defence.show(faces)).landmarks()
+                errors.append(normalised_mean_error(found, faces.scenes.landmarks))
         return 1 - float(torch.cat(errors).mean())
 
-    best = Best(trial.folder / f"{name}_reader.safetensors", network, judge)
-    train(trial, f"{name}_reader", best, loss, training, points=4, defence=Clear())
-    return network
+    best = Best(trial.folder / f"{name}.safetensors", network, judge)
+    train(trial, name, best, loss, training, points=4, defence=defence)
 
 
 @torch.no_grad()

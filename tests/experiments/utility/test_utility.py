@@ -11,6 +11,7 @@ from anonymizer.alignment import CANONICAL68
 from anonymizer.checkpoints import WeightsError
 from anonymizer.colour import encode_srgb
 from anonymizer.detection import Detection as Found
+from anonymizer.regressors import CompactRegressor
 from experiments.attacks import Blank, CameraDefence, Clear, ProtectionDefence
 from experiments.data.crops import FaceCrops
 from experiments.stages import Schedule
@@ -153,6 +154,19 @@ def test_without_a_reader_one_is_trained_the_same_every_time(tmp_path):
     )
     assert one == two
     assert np.isfinite(one["nme"])
+
+
+def test_a_defence_without_a_network_is_read_by_one_that_learned_on_what_it_shows(tmp_path):
+    torch.manual_seed(0)
+    clear = CompactRegressor(widths=(8, 8)).requires_grad_(False)
+    where = spotted(Grey(), tmp_path, reader=clear)
+    found = Landmarks(BRIEF, adapted=Schedule(4, 8, 1e-2)).run(where, "landmarks")
+    assert found["nme"] == pytest.approx(found["nme_by_adapted"])
+    assert found["nme_by_adapted"] < found["nme_by_clear"]
+    assert not any(p.requires_grad for p in clear.parameters())
+    own = replace(defended(gaussian(0.3)), reader=SpotReader())
+    found = Landmarks(BRIEF, adapted=BRIEF).run(spotted(own, tmp_path), "landmarks")
+    assert "nme_by_adapted" not in found
 
 
 def test_openings_grow_with_the_lips_and_the_lids():
