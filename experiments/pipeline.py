@@ -72,7 +72,8 @@ def _conclude(pipeline: Pipeline, steps: Sequence[Step]) -> None:
         found = read_json(numbers) if numbers.exists() else {}
         times = {key: float((entry or {}).get(key, 0.0)) for key in ("seconds", "cpu_seconds")}
         shown.append(StepShown(step.name, step.job, folder, state, found, **times))
-        metrics |= {f"{step.name}/{key}": value for key, value in found.items()}
+        numbers_alone = {k: v for k, v in found.items() if isinstance(v, (int, float))}
+        metrics |= {f"{step.name}/{key}": value for key, value in numbers_alone.items()}
         metrics |= {f"{step.name}/{key}": value for key, value in times.items()}
     for key in ("seconds", "cpu_seconds"):
         metrics[key] = sum(getattr(one, key) for one in shown)

@@ -6,6 +6,7 @@ is done while its folder is whole and those are what they were.
 """
 
 import logging
+import os
 import shutil
 import signal
 import subprocess
@@ -217,6 +218,8 @@ def _forwarding() -> Iterator[list["subprocess.Popen[bytes]"]]:
     processes: list[subprocess.Popen[bytes]] = []
 
     def hand_on(number: int, frame: FrameType | None) -> None:
+        if os.name == "nt" and number == signal.SIGINT:
+            return  # a console gives Ctrl-C to all of its processes
         for process in processes:
             process.send_signal(signal.SIGTERM if number != signal.SIGINT else number)
 

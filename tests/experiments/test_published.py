@@ -18,9 +18,9 @@ def test_it_fits_the_commands_at_its_head(path):
     commands = [line for line in head if f"experiment={path.parent.name}/{path.stem}" in line]
     assert commands
     for line in commands:
-        job, *words = re.sub(r"  .*", "", line.removeprefix("#   ./lab ")).split()
+        given = re.sub(r"<[^>]*>|\.\.\.", "somewhere", line.removeprefix("#   ./lab "))
+        job, *words = given.partition("  ")[0].split()
         words = [f"what={word}" if "=" not in word else word for word in words]
-        words = [re.sub(r"=(<.*>|\.\.\.)$", "=somewhere", word) for word in words]
         settings = to_si(compose(job, words))
         plain = to_si(
             compose(
