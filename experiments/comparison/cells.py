@@ -1,5 +1,6 @@
 """Cells of a comparison: what each result depends on, and where it is kept."""
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -144,4 +145,12 @@ class Cache:
 
 
 def _alive(process: str) -> bool:
-    return process.isdecimal() and Path(f"/proc/{process}").exists()
+    if not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

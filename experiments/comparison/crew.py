@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import torch
@@ -20,6 +21,11 @@ from experiments.settings import Settings
 
 log = logging.getLogger(__name__)
 
+
+class CellsFailed(RuntimeError):
+    """Cells of a comparison failed; the others are in the table."""
+
+
 Finished = tuple[Cell, str, str]
 """A cell, "done", "not run" or "failed", and why."""
 
@@ -30,16 +36,16 @@ def compute_all(
     """Compute cells into the cache, and yield each as it is finished.
 
     One process computes them itself. Several get a bench of their own each; the results are the
-    same, for every process computes with the same number of threads.
+    same as long as every process computes with the same number of threads.
+
+    Raises
+    ------
+    CellsFailed
+        A process died.
     """
     if min(processes, len(cells)) <= 1:
-        before = torch.get_num_threads()
-        torch.set_num_threads(settings["threads"])
-        try:
-            for cell in cells:
-                yield _compute(bench, cell)
-        finally:
-            torch.set_num_threads(before)
+        for cell in cells:
+            yield _compute(bench, cell)
         return
     crew = ProcessPoolExecutor(
         min(processes, len(cells)),
@@ -53,6 +59,11 @@ def compute_all(
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for one in done:
                 yield one.result()
+    except BrokenProcessPool as error:
+        raise CellsFailed(
+            "a process of the comparison was ended from outside, or memory ran out; what was "
+            "finished is kept: give the same command again, with processes=1 if memory is short"
+        ) from error
     except BaseException:
         workers = list((crew._processes or {}).values())
         crew.shutdown(wait=False, cancel_futures=True)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from experiments.attack import build_attacks
 from experiments.comparison.bench import Bench, build_contestants, build_utilities
 from experiments.comparison.cells import Cache, Cell, Part, Result, label
-from experiments.comparison.crew import compute_all
+from experiments.comparison.crew import CellsFailed, compute_all
 from experiments.comparison.table import as_csv, as_tex, flat, make_rows
 from experiments.report.comparison_sheet import Comparison, comparison_sheet
 from experiments.report.drawing import Drawing
@@ -26,10 +27,6 @@ JOURNAL = "journal.jsonl"
 log = logging.getLogger(__name__)
 
 
-class CellsFailed(RuntimeError):
-    """Cells of a comparison failed; the others are in the table."""
-
-
 def compare_methods(settings: Settings, run: Path) -> None:
     """Compute what the cache does not hold, and write tables and page.
 
@@ -38,6 +35,7 @@ def compare_methods(settings: Settings, run: Path) -> None:
     CellsFailed
         A cell failed; it is marked in the table, and tried again next time.
     """
+    torch.set_num_threads(settings["threads"])
     finish(Bench.open(completed(settings)), run)
 
 

@@ -9,7 +9,8 @@ import pytest
 from experiments.attacks import OffTheShelf
 from experiments.attacks.trial import Attack
 from experiments.comparison.cells import Cache
-from experiments.comparison.methods import JOURNAL, CellsFailed, finish, plan
+from experiments.comparison.crew import CellsFailed
+from experiments.comparison.methods import JOURNAL, finish, plan
 from experiments.comparison.table import NOT_RUN, as_tex, make_rows
 from experiments.contestants.contestant import digest
 from experiments.report.figures_comparison import pareto
