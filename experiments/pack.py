@@ -83,7 +83,7 @@ def pack_camera(
         Baselines that are kept beside the learned camera.
     refined : Path, optional
         Run that went on with the landmark network behind the same mask (`freeze=mask`); its
-        network and its numbers stand for those of the learned camera.
+        network and its landmark errors stand for those of the learned camera.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def pack_camera(
         numbers = read_json(source / name)
         if refined is not None:
             own = read_json(refined / name)
-            numbers |= {k: v for k, v in own.items() if k in numbers}
+            numbers |= {k: v for k, v in own.items() if k in numbers and "landmark" in k}
         dropped = tuple(f"{n}/" for n in config_of(source)["baselines"] if n not in kept)
         numbers = {k: v for k, v in numbers.items() if not k.startswith(dropped)}
         save_json(folder / name, numbers)
