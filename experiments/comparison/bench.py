@@ -21,7 +21,7 @@ from experiments.contestants.cameras import clear_reader
 from experiments.contestants.contestant import digest
 from experiments.protocol import TestSet
 from experiments.settings import Settings, SettingsError, build
-from experiments.store import save_arrays
+from experiments.store import ArtifactError, save_arrays
 from experiments.utility import Utility
 from experiments.vault_files import model_sha256
 
@@ -238,7 +238,12 @@ class Bench:
         """Return an opened contestant; the last one is kept, for its cells come together."""
         if self._opened is None or self._opened[0] != (method, distance):
             self._opened = None
-            defence = self.contestants[method].open(self.place, distance)
+            contestant = self.contestants[method]
+            if contestant.made_of(self.place) != self.made_of[method]:
+                raise ArtifactError(
+                    f"files of {method} changed while it was compared: give the same command again"
+                )
+            defence = contestant.open(self.place, distance)
             self._opened = ((method, distance), defence)
         return self._opened[1]
 
