@@ -304,7 +304,7 @@ def shown_columns(measured: Measured, *, aead: bool) -> dict[str, Tensor]:
         columns |= {
             "recovered": measured.recovered_png8,
             "wrong key": decode_srgb(measured.wrong),
-            "the same, stretched": decode_srgb(stretch(measured.wrong)),
+            "stretched": decode_srgb(stretch(measured.wrong)),
         }
     rows = np.linspace(0, len(measured.original) - 1, _SHOWN).astype(int)
     return {name: faces[torch.from_numpy(rows)] for name, faces in columns.items()}
