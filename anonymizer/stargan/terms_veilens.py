@@ -189,7 +189,7 @@ class SpreadTerm(Term):
     Parameters
     ----------
     weight, passes
-        As for every term; each pass is compared with the next.
+        As for every term; each pass is compared with the next, and with its twin if it has one.
     limit : float
         Mean absolute difference of 4 x 4 pixels' means, in the networks' range, above which
         nothing is gained. Patterns finer than that are no other face.
@@ -203,9 +203,10 @@ class SpreadTerm(Term):
 
     def forward(self, view: View) -> Tensor:
         """Mean lack of difference."""
-        outputs = [F.avg_pool2d(view.passes[name].output, 4) for name in self.passes]
-        pairs = pairwise(outputs)
-        differences = torch.stack([(a - b).abs().mean((1, 2, 3)) for a, b in pairs])
+        passes = [view.passes[name] for name in self.passes]
+        pairs = [(one.output, other.output) for one, other in pairwise(passes)]
+        pairs += [(one.output, one.twin) for one in passes if one.twin is not None]
+        differences = torch.stack([F.avg_pool2d(a - b, 4).abs().mean((1, 2, 3)) for a, b in pairs])
         return hinge(-differences, -self.limit)
 
 

@@ -55,9 +55,19 @@ def test_a_ramp_that_cannot_be_meant_is_refused(ramps, message):
 def test_a_fine_pattern_does_not_count_as_another_face():
     grey = torch.zeros(2, 3, 12, 16)
     pattern = 1 - 2 * (torch.arange(16) % 2).expand_as(grey).float()
-    passes = {name: SimpleNamespace(output=light) for name, light in (("one", grey), ("other", 0))}
+    passes = {name: SimpleNamespace(output=grey, twin=None) for name in PASSES}
     term = SpreadTerm(weight=1.0, passes=("one", "other"), limit=0.2)
     passes["other"].output = 0.5 * pattern
     assert float(term(SimpleNamespace(passes=passes))) == pytest.approx(0.2)
     passes["other"].output = grey + 0.15
     assert float(term(SimpleNamespace(passes=passes))) == pytest.approx(0.05)
+
+
+def test_a_face_should_differ_from_its_twin():
+    grey = torch.zeros(2, 3, 12, 16)
+    passes = {name: SimpleNamespace(output=grey, twin=None) for name in PASSES}
+    passes["one"].output = grey + 0.3
+    term = SpreadTerm(weight=1.0, passes=("one", "other"), limit=0.2)
+    assert float(term(SimpleNamespace(passes=passes))) == 0.0
+    passes["other"].twin = grey + 0.1
+    assert float(term(SimpleNamespace(passes=passes))) == pytest.approx(0.05)  # of two pairs
