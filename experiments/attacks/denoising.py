@@ -33,7 +33,7 @@ from optics.quality import wiener
 
 NOISIEST = 0.3
 """Strongest noise that the denoiser learns to remove, rms of linear light."""
-_LEVELS = (0.1, 0.02)  # denoiser levels of the second step and of the last, rms
+_FIRST, _LEAST = 0.2, 0.01  # level of the first turn, and the lowest of the last one, rms
 
 
 class Denoiser(nn.Module):
@@ -175,16 +175,18 @@ class _Alternating(Inversion):
         found = wiener(measured, self.assumed, scene_power=self.power, noise_power=noise)
         light = found[..., : self.pixels, : self.pixels] + back
         rest = self.size - self.pixels
-        for level in self._levels():
+        levels = self._levels(float(noise.mean().sqrt()))
+        for level in levels:
             calm = self.network(light, torch.full((len(light),), level))
             guess = functional.pad(calm - back, (0, rest, 0, rest))
             weight = noise[:, None, None] / level**2
             spectrum = (pull + weight * torch.fft.rfft2(guess)) / (power + weight)
             light = torch.fft.irfft2(spectrum, s=size)[..., : self.pixels, : self.pixels] + back
-        last = self.network(light, torch.full((len(light),), _LEVELS[1]))
+        last = self.network(light, torch.full((len(light),), levels[-1]))
         return self.picture(functional.pad(last - back, (0, rest, 0, rest)), scenes)
 
-    def _levels(self) -> list[float]:
-        """Noise levels of the denoiser, falling evenly in their logarithm."""
-        first, last = (math.log(level) for level in _LEVELS)
-        return [math.exp(first + (last - first) * i / (self.steps - 1)) for i in range(self.steps)]
+    def _levels(self, noise: float) -> list[float]:
+        """Return levels for the denoiser that fall evenly in their logarithm to that of `noise`."""
+        last = min(max(noise, _LEAST), NOISIEST)
+        start, end = math.log(max(_FIRST, last)), math.log(last)
+        return [math.exp(start + (end - start) * i / (self.steps - 1)) for i in range(self.steps)]

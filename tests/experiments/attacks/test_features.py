@@ -87,8 +87,8 @@ def test_cells_that_all_look_alike_are_not_put_back():
 
 @pytest.mark.slow
 def test_the_server_draws_faces_and_shuffled_cells_come_home(tmp_path):
-    where = trial(ProtectionDefence(client(), 112, 1.0), tmp_path, test=people(40, 6))
-    attack = FeatureMaps(Schedule(steps=60, batch=8, learning_rate=3e-3), pictures=40, width=8)
+    where = trial(ProtectionDefence(client(), 112, 1.0), tmp_path, test=people(40, 3))
+    attack = FeatureMaps(Schedule(steps=25, batch=8, learning_rate=5e-3), pictures=24, width=8)
     outcome = attack.run(where, "attack")
     found = report(attack, outcome, where, "attack")
     assert found["conditions"].keys() == {"with_key", "no_key", "put_back"}
