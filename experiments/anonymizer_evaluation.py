@@ -29,9 +29,9 @@ from experiments.anonymizer_outputs import Maker, Outputs
 from experiments.data.crops import FaceCrops
 from experiments.data.errors import DataError
 from experiments.finished_anonymizer import (
-    CAMERA_RUN,
     PEOPLE,
     FinishedAnonymizer,
+    camera_folder,
     chosen_run,
     open_anonymizer,
 )
@@ -138,7 +138,7 @@ def unseen_people(settings: Settings, finished: FinishedAnonymizer) -> FaceCrops
         return open_crops(settings["unseen"], settings)
     crops = open_crops(settings["data"], settings)
     known = set(read_json(finished.folder / PEOPLE)["learned_from"])
-    known |= set(read_json(_camera_folder(finished) / PEOPLE)["learned_from"])
+    known |= set(read_json(camera_folder(finished.folder) / PEOPLE)["learned_from"])
     fresh = crops.of_people({name for name in crops.names if name not in known})
     if len(np.unique(fresh.person)) < settings["references"] + 2:
         raise DataError(
@@ -159,12 +159,8 @@ def attacked_people(settings: Settings, finished: FinishedAnonymizer) -> FaceCro
     return crops.of_people(known)
 
 
-def _camera_folder(finished: FinishedAnonymizer) -> Path:
-    return Path(read_json(finished.folder / CAMERA_RUN)["folder"])
-
-
 def _camera_settings(finished: FinishedAnonymizer) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = config_of(_camera_folder(finished))["data"]
+    found: Mapping[str, Any] = config_of(camera_folder(finished.folder))["data"]
     return found
 
 

@@ -57,8 +57,7 @@ def open_anonymizer(source: Path, now: Mapping[str, Any]) -> FinishedAnonymizer:
         The run is not finished, or a file of it is missing or damaged.
     """
     stored = to_si(OmegaConf.create(config_of(source)))
-    which = read_json(source / CAMERA_RUN)["folder"]
-    camera = shipped_runs("codesign").get(which, Path(which))
+    camera = camera_folder(source)
     if not camera.is_dir():
         raise ArtifactError(
             f"{source / CAMERA_RUN} names {camera}, which is not there; the anonymizer sees "
@@ -72,6 +71,12 @@ def open_anonymizer(source: Path, now: Mapping[str, Any]) -> FinishedAnonymizer:
         observer=open_observer(camera, now, camera=stored["seen_by"]),
         device=device,
     )
+
+
+def camera_folder(source: Path) -> Path:
+    """Return the folder of the co-design run whose camera the run in `source` sees through."""
+    which = read_json(source / CAMERA_RUN)["folder"]
+    return shipped_runs("codesign").get(which, Path(which))
 
 
 def chosen_run(settings: Mapping[str, Any], run: Path) -> Path:

@@ -8,15 +8,17 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from anonymizer.stargan import Anonymizer
 from experiments import runs
 from experiments.bench_rig import design_of_run
 from experiments.cameras import LEARNED, build_camera
 from experiments.composing import compose
 from experiments.described import stored_settings
 from experiments.design import Codesign
+from experiments.finished_anonymizer import camera_folder, open_anonymizer
 from experiments.launch import run_job
 from experiments.objectives import ScenePower
-from experiments.pack import check, main, pack_camera, significant
+from experiments.pack import check, main, pack_anonymizer, pack_camera, significant
 from experiments.settings import SettingsError, to_si
 from experiments.store import (
     ArtifactError,
@@ -182,6 +184,47 @@ def test_the_job_packs_and_says_what_changed(source, tmp_path, monkeypatch):
     (packed / "people.json").unlink()
     with pytest.raises(ArtifactError, match="is missing"):
         verify(packed)
+
+
+def untrained_anonymizer(folder, camera):
+    """A run of the anonymizer as the job leaves it, with networks that learned nothing."""
+    folder.mkdir()
+    torch.manual_seed(2)
+    network = Anonymizer(size=64, width=1 / 32, hidden=8, smooth=True)
+    network.save(folder / "anonymizer.safetensors", {"people": "9", "camera": "x"})
+    config = compose("anonymize", ["size=64", "width=0.03125", "hidden=8"])
+    save_json(folder / "config.json", OmegaConf.to_container(config, resolve=True))
+    record = {"job": "anonymize", "overrides": ["budget=small"], "state": "finished"}
+    save_json(folder / "run.json", record | {"versions": {"machine": "here"}})
+    save_json(folder / "people.json", {"learned_from": ["synthetic-000001"]})
+    save_json(folder / "camera_run.json", {"folder": str(camera)})
+    return network
+
+
+def test_a_packed_anonymizer_makes_the_same_faces_and_finds_its_camera(source, tmp_path):
+    network = untrained_anonymizer(tmp_path / "run", source)
+    folder = tmp_path / "packed"
+    assert pack_anonymizer(tmp_path / "run", folder, None)["parameters"] > 1e4
+    verify(folder)
+    assert camera_folder(folder) == source
+    after = Anonymizer.load(folder / "anonymizer.safetensors")
+    draw = torch.Generator().manual_seed(3)
+    picture = torch.rand(2, network.door.inputs, 64, 64, generator=draw)
+    with torch.no_grad():
+        made = [n.generator(picture, n.drawn_style(2, generator())) for n in (network, after)]
+    # weights of 11 bits through some twenty layers, on outputs of the order of 1
+    torch.testing.assert_close(made[1], made[0], rtol=0, atol=0.03)
+    _, notes = load_tensors(folder / "anonymizer.safetensors")
+    assert notes["command"] == "./lab anonymize budget=small"
+    assert "camera" not in notes  # the name of a folder elsewhere
+    opened_again = open_anonymizer(folder, NOW)
+    assert opened_again.observer.regressor_size == 64
+    pack_anonymizer(tmp_path / "run", tmp_path / "behind", "shipped")
+    assert camera_folder(tmp_path / "behind") == runs.find_run("codesign", "shipped")
+
+
+def generator():
+    return torch.Generator().manual_seed(4)
 
 
 # What comes with the program
