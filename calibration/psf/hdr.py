@@ -34,6 +34,7 @@ from calibration.noise.flat import FlatField
 from calibration.noise.model import NoiseModel
 from calibration.psf.bracket import Bracket, ExposureSum, clip_level
 from calibration.uncertainty import Uncertain
+from hardware.cameras.base import EXPOSURE_TOLERANCE
 
 _SATURATION = 0.9  # share of the clip level above which an exposure is left out
 _CLEAR = 6.0  # deviations that the expected sample keeps from the clip level, and from zero
@@ -366,7 +367,8 @@ def _check_dark(
     if dark.mean.shape != shape:
         raise ValueError(f"the dark of {time:g} s is {dark.mean.shape}, the frames {shape}")
     kind = dark.conditions
-    if abs(kind.exposure - time) > 1e-3 * time or abs(kind.gain - gain) > 1e-3 * gain:
+    off = abs(kind.exposure - time)
+    if off > EXPOSURE_TOLERANCE * time or abs(kind.gain - gain) > 1e-3 * gain:
         raise CalibrationError(
             f"the dark is of {kind.exposure:g} s and gain {kind.gain:g}, the frames of {time:g} s "
             f"and gain {gain:g}: a dark holds for its own settings"

@@ -20,6 +20,7 @@ from calibration.psf.bracket import Bracket, LightLog, light_log
 from calibration.psf.hdr import MergedRate, merge
 from calibration.psf.registration import DriftLog
 from calibration.psf.stack import PsfStack
+from hardware.cameras.base import EXPOSURE_TOLERANCE
 from hardware.frames import RawFrame, Roi, shifted_cfa
 from hardware.session import Recorded, Session
 
@@ -73,10 +74,11 @@ class SessionDarks:
         part = (slice(row, row + first.shape[0]), slice(column, column + first.shape[1]))
         found = {}
         for exposure in bracket.exposures:
+            # a camera may take a frame for what was asked that is off by its tolerance
             fitting = [
-                (abs((key.temperature or 0.0) - (temperature or 0.0)), dark)
+                (abs((key.temperature or 0.0) - (temperature or 0.0)), off, dark)
                 for key, dark in self.masters.items()
-                if math.isclose(key.exposure, exposure, rel_tol=1e-3)
+                if (off := abs(key.exposure / exposure - 1)) <= EXPOSURE_TOLERANCE
                 and math.isclose(key.gain, first.gain, rel_tol=1e-3)
             ]
             if not fitting:
@@ -84,7 +86,7 @@ class SessionDarks:
                     f"there is no dark of {exposure:g} s at gain {first.gain:g}: take darks of "
                     f"every exposure"
                 )
-            dark = min(fitting, key=lambda pair: pair[0])[1]
+            dark = min(fitting, key=lambda one: one[:2])[2]
             found[exposure] = replace(dark, mean=dark.mean[part], hot=dark.hot[part])
         return found
 

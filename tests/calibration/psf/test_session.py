@@ -151,6 +151,23 @@ def test_darks_of_a_larger_region_are_cut_to_that_of_the_frames(taken):
     np.testing.assert_array_equal(again.merged.rate, near.merged.rate)
 
 
+@pytest.mark.parametrize(("off", "fits"), [(1.009, True), (0.991, True), (1.02, False)])
+def test_a_dark_serves_within_the_tolerance_of_the_camera(taken, off, fits):
+    """A frame of a search that is a little off may be taken for what was asked next."""
+    _, session, darks, noise, (near, _) = taken
+    moved = {}
+    for key, dark in darks.masters.items():
+        other = replace(key, exposure=off * key.exposure)
+        moved[other] = replace(dark, conditions=other)
+    others = replace(darks, masters=moved)
+    if fits:
+        step = merge_step(session, "psf-01", noise, others)
+        np.testing.assert_array_equal(step.merged.rate, near.merged.rate)
+    else:
+        with pytest.raises(CalibrationError, match="take darks of every exposure"):
+            merge_step(session, "psf-01", noise, others)
+
+
 def test_places_across_the_axis_are_stacks_of_their_own(taken):
     _, session, _, _, (near, far) = taken
     beside = replace(far, position={**far.position, "x": 0.05})
