@@ -5,7 +5,7 @@
   `swapping`: published networks for it
 - `proface`: recognisable obfuscation; `embedder`, `triplets`, `pose_crops`
 - `secure_flow`: obfuscation undone with a key; `flow`, `wavelets`, `key_maps`,
-  `secure_flow_training`, `utility`
+  `secure_flow_training`, `resemblance`, `utility`
 - `compensated`, `compensation`, `compensation_training`: obfuscation beside features for a server;
   `feature_codec`, `feature_shuffle`
 - `identity_transformer`: another identity for each password; `identity_networks`,

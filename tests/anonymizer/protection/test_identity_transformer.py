@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from anonymizer.colour import encode_srgb
+from anonymizer.colour import decode_srgb, encode_srgb
 from anonymizer.protection.identity_networks import (
     Discriminators,
     Generator,
@@ -189,6 +189,15 @@ def test_drawn_codes_differ_from_the_others():
 def test_search_time_doubles_with_each_bit():
     assert search_seconds(17, 0.5) == 2 * search_seconds(16, 0.5) == 2**16 * 0.5
     assert search_seconds(128, 0.02) > 1e36
+
+
+def test_recovery_before_it_is_clipped_is_the_same_recovery():
+    protection, shown = IdentityTransformer(small(8), size=64), faces(2, 64, 64)
+    keys = [bytes(32), b"k" * 32]
+    with torch.no_grad():
+        values = protection.recover_unclipped(shown, keys)
+        wanted = protection.recover(shown, keys)
+    torch.testing.assert_close(decode_srgb(values), wanted)
 
 
 def training(bits=8, weights=None):

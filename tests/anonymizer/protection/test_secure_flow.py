@@ -226,6 +226,16 @@ def test_recovery_is_that_of_the_flow_at_its_door():
         torch.testing.assert_close(protection.recover(found, KEYS[:1]), decode_srgb(wanted))
 
 
+def test_recovery_is_what_is_left_of_it_within_black_and_white():
+    protection, shown = method(), faces(2, 24, 32)
+    fill_by_name(protection.network, 1.0)
+    with torch.no_grad():
+        values = protection.recover_unclipped(shown, KEYS[:2])
+        recovered = protection.recover(shown, KEYS[:2])
+    assert values.min() < 0
+    torch.testing.assert_close(recovered, decode_srgb(values.clamp(0, 1)))
+
+
 def test_untrained_protection_looks_like_its_cover_and_survives_a_png():
     protection, images = method(), faces(1, 24, 32)
     with torch.no_grad():
