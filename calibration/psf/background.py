@@ -203,9 +203,10 @@ def outside_spot(
     above = np.where(valid, values - level, 0.0)
     seen = np.zeros(valid.shape, np.bool_)
     for side in _WINDOWS:
-        # the mean of n pixels has their mean variance over n
-        error = np.sqrt(uniform_filter(noise, side, mode="constant")) / side
-        seen |= uniform_filter(above, side, mode="constant") > _ABOVE * error
+        # the mean of n pixels has their mean variance over n; running sums of nothing may end
+        # a little below zero
+        error = np.sqrt(np.maximum(uniform_filter(noise, side, mode="constant"), 0.0)) / side
+        seen |= (uniform_filter(above, side, mode="constant") > _ABOVE * error) & (error > 0)
     pieces, _ = label(seen & valid, np.ones((3, 3)))
     at = pieces[round(centre[0]), round(centre[1])]
     if at == 0:
