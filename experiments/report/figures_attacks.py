@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from experiments.report.drawing import (
     QUIET,
     Drawing,
     Missing,
     house_style,
-    legend_below,
     new_figure,
 )
 
@@ -71,7 +70,9 @@ def success_curves(found: Mapping[str, Conditions]) -> Drawing | Missing:
                 _draw(axes, line, _COLOURS[titles.index(line.title) % len(_COLOURS)])
             _finish(axes, list(panels[light].values()), light)
         figure.axes[0].set_ylabel("AUC of the recogniser that finds most")
-        legend_below(figure, figure.axes[0])
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        columns = 2 if len(order) > 2 else 1  # the lines have long names
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return Drawing(
         "shots",
         figure,
@@ -102,6 +103,6 @@ def _finish(axes: Axes, lines: list[_Line], light: str) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator([float(count) for count in shots]))
     axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_title(f"{light} ke- per pixel" if light else "the camera's own light")
     axes.set_xlabel("shots")

@@ -29,7 +29,7 @@ BRIEF = Schedule(steps=2, batch=8, learning_rate=1e-3)
 def client():
     """A client as it is before training: its maps are a fixed function of the residual."""
     torch.manual_seed(0)
-    network = Compensation(Pixelate(16)).eval().requires_grad_(False)
+    network = Compensation(Pixelate(56)).eval().requires_grad_(False)
     draw = torch.rand(8, 3, 112, 112)
     network.codec.observe(network.taps(draw, network.protect(draw)), network.client.gains())
     network.codec.prune(0.125)
@@ -86,9 +86,10 @@ def test_cells_that_all_look_alike_are_not_put_back():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # two trainings, perhaps on a busy machine
 def test_the_server_draws_faces_and_shuffled_cells_come_home(tmp_path):
     where = trial(ProtectionDefence(client(), 112, 1.0), tmp_path, test=people(40, 3))
-    attack = FeatureMaps(Schedule(steps=25, batch=8, learning_rate=5e-3), pictures=24, width=8)
+    attack = FeatureMaps(Schedule(steps=40, batch=8, learning_rate=1e-2), pictures=32, width=8)
     outcome = attack.run(where, "attack")
     found = report(attack, outcome, where, "attack")
     assert found["conditions"].keys() == {"with_key", "no_key", "put_back"}
@@ -148,6 +149,7 @@ def test_both_kinds_of_pairs_are_tried_with_each_number(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_pairs_of_a_key_that_is_ignored_give_the_faces_away(tmp_path):
     where = trial(ProtectionDefence(Ignored(), 24, 1.35), tmp_path)
     attack = pairs(Schedule(steps=100, batch=8, learning_rate=1e-2), (40,))
