@@ -61,10 +61,19 @@ class Generator(nn.Module):
         Channels at full resolution, a multiple of 8; the published weights have 64.
     blocks : int, default 9
         Residual blocks at a quarter of the resolution; the published weights have 9.
+    changes : bool, default False
+        What the layers make is added to the face, and is nothing at first: a short training need
+        not learn to draw faces. The published weights make the whole face.
     """
 
     def __init__(
-        self, bits: int = 16, *, norm: Norm = group_norm, width: int = 64, blocks: int = 9
+        self,
+        bits: int = 16,
+        *,
+        norm: Norm = group_norm,
+        width: int = 64,
+        blocks: int = 9,
+        changes: bool = False,
     ) -> None:
         super().__init__()
         if bits < 1 or width < 8 or width % 8 or blocks < 0:
@@ -72,7 +81,7 @@ class Generator(nn.Module):
                 f"bits = {bits}, width = {width}, blocks = {blocks}: expected bits of 1 or more, "
                 f"a width that is a multiple of 8, blocks of 0 or more"
             )
-        self.bits = bits
+        self.bits, self.changes = bits, changes
         layers: list[nn.Module] = [*_convolution(3 + bits, width, norm, kernel=7)]
         for grown in (2, 4):
             layers += _convolution(grown // 2 * width, grown * width, norm, stride=2)
@@ -80,7 +89,11 @@ class Generator(nn.Module):
         for grown in (4, 2):
             layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
             layers += _convolution(grown * width, grown // 2 * width, norm, bias=True)
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh()]
+        last = nn.Conv2d(width, 3, 7)
+        if changes:
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        layers += [nn.ReflectionPad2d(3), last, nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
     def forward(self, faces: Tensor, codes: Tensor) -> Tensor:
@@ -99,7 +112,7 @@ class Generator(nn.Module):
             )
         planes = codes[:, :, None, None].expand(-1, -1, *faces.shape[2:])
         out: Tensor = self.model(torch.cat([faces, planes.to(faces)], 1))
-        return out
+        return faces + out if self.changes else out
 
 
 def freeze_statistics(generator: Generator, batches: Iterable[tuple[Tensor, Tensor]]) -> Generator:

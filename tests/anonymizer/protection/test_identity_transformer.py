@@ -191,6 +191,20 @@ def test_search_time_doubles_with_each_bit():
     assert search_seconds(128, 0.02) > 1e36
 
 
+def test_a_generator_of_changes_begins_with_none_and_learns_all_its_layers():
+    torch.manual_seed(0)
+    generator = Generator(8, width=8, blocks=1, changes=True)
+    shown, codes = 2 * faces(2, 32, 32) - 1, torch.ones(2, 8)
+    torch.testing.assert_close(generator(shown, codes), shown, rtol=0, atol=0)
+    optimizer = torch.optim.SGD(generator.parameters(), lr=0.1)
+    for _ in range(2):  # the first step moves the last layer alone, which was zero
+        optimizer.zero_grad()
+        (generator(shown, codes) - 0.9 * shown).square().mean().backward()
+        optimizer.step()
+    assert all(weight.grad.abs().sum() > 0 for weight in generator.parameters() if weight.ndim > 1)
+    assert (generator(shown, codes) - shown).abs().max() > 1e-4
+
+
 def test_recovery_before_it_is_clipped_is_the_same_recovery():
     protection, shown = IdentityTransformer(small(8), size=64), faces(2, 64, 64)
     keys = [bytes(32), b"k" * 32]
