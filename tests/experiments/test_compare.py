@@ -4,16 +4,29 @@ import csv
 import json
 
 import pytest
+import torch
 
 from experiments import compare
+from experiments.attacks import CameraDefence, Faces
 from experiments.comparison.bench import build_contestants
 from experiments.composing import compose
-from experiments.contestants import Absent, DesignedCamera, Place, ProtectedPhotograph
+from experiments.contestants import (
+    Absent,
+    AnonymizedDefence,
+    DesignedCamera,
+    Place,
+    ProtectedPhotograph,
+)
 from experiments.contestants.contestant import same_people
+from experiments.objectives import ScenePower
+from experiments.protocol import Protocol
+from experiments.scene import generator_for, load_scenes
 from experiments.settings import Settings, to_si
 from experiments.store import read_json, read_jsonl
 from tests.experiments.calling import caller
-from tests.experiments.tiny_codesign import ROOT
+from tests.experiments.tiny_anonymize import SIDE
+from tests.experiments.tiny_anonymizer import finished
+from tests.experiments.tiny_codesign import REFERENCE, ROOT, tiny_crops
 
 WEIGHTS = f"weights_path=[{ROOT / 'anonymizer/weights'}]"
 FEW = (
@@ -136,3 +149,24 @@ def test_a_comparison_is_the_same_with_one_process_and_with_two(lab, tmp_path, f
     assert len(read_jsonl(tmp_path / "run/journal.jsonl")) == len(
         [one for one in read_json(tmp_path / "run/cells.json") if one["key"]]
     )
+
+
+def test_the_anonymizer_shows_another_face_each_time_and_the_same_for_one_source():
+    behind = finished()
+    camera = behind.observer.camera
+    protocol = Protocol(distances=[REFERENCE], reference=REFERENCE)
+    crops = tiny_crops(people=2, each=2, size=SIDE)
+    scenes = load_scenes(crops, range(4))
+    power = ScenePower.measure(scenes)
+    defence = AnonymizedDefence(behind, CameraDefence(camera, power, protocol))
+
+    def shown(*key):
+        noise = [generator_for(*key, i) for i in range(4)]
+        return defence.show(Faces(scenes, torch.from_numpy(crops.person), noise))
+
+    once = shown(0)
+    assert once.shape == scenes.light.shape
+    assert 0 <= float(once.min()) <= float(once.max()) <= 1
+    torch.testing.assert_close(once, shown(0), rtol=0, atol=0)
+    assert not torch.equal(once, shown(1))
+    assert not defence.noisy
