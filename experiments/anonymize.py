@@ -205,6 +205,11 @@ def check_training(settings: Settings) -> None:
     for name in ("data", "training"):
         build(settings[name])
     build_setting(settings, distributed(settings["device"]))
+    if settings["data"].get("size", settings["size"]) != settings["size"]:
+        raise SettingsError(
+            f"data.size = {settings['data']['size']} px: pictures to learn from have the side of "
+            f"the networks, size = {settings['size']} px; leave data.size out"
+        )
     if settings["references"] < 1:
         raise SettingsError(f"references = {settings['references']}, expected 1 or more")
     if settings["samples"] < 2 or settings["samples_every"] < 1:

@@ -116,7 +116,10 @@ def pack_camera(
         dropped = tuple(f"{n}/" for n in config_of(source)["baselines"] if n not in kept)
         numbers = {k: v for k, v in numbers.items() if not k.startswith(dropped)}
         save_json(folder / name, numbers)
-    _finish(source, folder, config, _OF_CAMERA, () if refined is None else (refined,))
+    record = read_json(source / RECORD)
+    if refined is not None:
+        record["continued_by"] = _command(read_json(refined / RECORD))
+    _finish(source, folder, config, record, _OF_CAMERA)
     return _changes(source, folder)
 
 
@@ -138,13 +141,16 @@ def pack_anonymizer(source: Path, folder: Path, behind: str | None) -> dict[str,
         `parameters`, their number.
     """
     record = read_json(source / RECORD)
+    if behind is not None:  # a run that was continued no longer says
+        others = [line for line in record["overrides"] if not line.startswith("run=")]
+        record["overrides"] = [f"run={behind}", *others]
     network = Anonymizer.load(source / WEIGHTS)
     _, notes = load_tensors(source / WEIGHTS)
     notes = {"people": notes.get("people", ""), "command": _command(record)}
     atomic_write(folder / WEIGHTS, network.to_bytes(notes, half=True))
     camera = read_json(source / CAMERA_RUN) if behind is None else {"folder": behind}
     save_json(folder / CAMERA_RUN, camera)
-    _finish(source, folder, config_of(source), _OF_ANONYMIZER, ())
+    _finish(source, folder, config_of(source), record, _OF_ANONYMIZER)
     return {"parameters": float(sum(p.numel() for p in network.parameters()))}
 
 
@@ -160,18 +166,16 @@ def _finish(
     source: Path,
     folder: Path,
     config: Mapping[str, Any],
+    record: dict[str, Any],
     names: Sequence[str],
-    later: Sequence[Path],
 ) -> None:
     """Write settings and record, copy the small files `names`, and list all."""
     for name in names:
         if (source / name).exists():
             atomic_write(folder / name, (source / name).read_bytes())
-    record = read_json(source / RECORD)
     record["versions"].pop("machine", None)
     record["overrides"] = _last(record["overrides"])
     record["command"] = _command(record)
-    record["continued_by"] = [_command(read_json(run / RECORD)) for run in later]
     save_json(folder / CONFIG, dict(config) | {k: v for k, v in _HERE.items() if k in config})
     save_json(folder / RECORD, record)
     write_manifest(folder)

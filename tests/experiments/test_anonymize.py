@@ -47,7 +47,10 @@ def viewed(request):
     duel = made.step.__self__
     setting = duel.setting
     batch = setting.batch(duel.people.crops, torch.tensor([0, 4]), "view", 0)
-    return request.param, duel.recipe, duel._view(batch, 0), networks
+    view = duel._view(batch, 0)
+    if duel.recipe.ramps:  # when all terms have come in
+        view = replace(view, step=duel.recipe.steps)
+    return request.param, duel.recipe, view, networks
 
 
 def gradient_of(value, module):
@@ -338,3 +341,11 @@ def test_a_camera_that_is_not_there_is_refused(finished_run):
         anonymize.check(to_si(compose("anonymize", words)))
     with pytest.raises(SettingsError, match="run = null: the camera comes from a co-design run"):
         anonymize.check(to_si(compose("anonymize", OVERRIDES)))
+
+
+def test_pictures_of_another_side_than_the_networks_are_refused():
+    from experiments import anonymize
+
+    words = [*OVERRIDES, "run=shipped", "data.size=128"]
+    with pytest.raises(SettingsError, match=r"data\.size = 128 px: .* size = 64 px"):
+        anonymize.check(to_si(compose("anonymize", words)))

@@ -121,7 +121,7 @@ def test_a_network_that_went_on_behind_the_same_mask_stands_for_the_first(source
     pack_camera(source, folder, ["defocused"], refined)
     expected = {"landmark_nme": 0.15, "defocused/landmark_nme": 0.3}
     assert read_json(folder / "metrics.json") == expected
-    assert read_json(folder / "run.json")["continued_by"] == [COMMAND]
+    assert read_json(folder / "run.json")["continued_by"] == COMMAND
     found, _ = load_tensors(folder / "cameras" / LEARNED / "regressor.safetensors")
     for name, tensor in weights.items():
         shift = 1.0 if "bias" in name else 0.0
@@ -221,6 +221,8 @@ def test_a_packed_anonymizer_makes_the_same_faces_and_finds_its_camera(source, t
     assert opened_again.observer.regressor_size == 64
     pack_anonymizer(tmp_path / "run", tmp_path / "behind", "shipped")
     assert camera_folder(tmp_path / "behind") == runs.find_run("codesign", "shipped")
+    _, notes = load_tensors(tmp_path / "behind" / "anonymizer.safetensors")
+    assert notes["command"] == "./lab anonymize run=shipped budget=small"
 
 
 def generator():
