@@ -48,10 +48,10 @@ KEY_NUMBERS: dict[str, dict[str, str]] = {
         "design/ncc": "correlation with the design",
         "as exported/ncc": "with the exported mask",
         "twin/ncc": "with the twin",
-        "bare_lens/1.5m/attacked_auc": "AUC of the worst attack on a bare lens",
-        "learned/1.5m/attacked_auc": "on the learned mask",
-        "anonymizer/1.5m/attacked_auc": "on it with the anonymizer",
-        "pixelate/1.5m/attacked_auc": "on pixelated pictures",
+        "bare_lens/1.5m/attacked_auc": "worst AUC: bare lens",
+        "learned/1.5m/attacked_auc": "learned mask",
+        "anonymizer/1.5m/attacked_auc": "with anonymizer",
+        "pixelate/1.5m/attacked_auc": "pixelated",
     },
     "faces": {"pictures": "pictures"},
     "anonymize": {"faces": "faces", "reid_source_auc": "AUC against the source"},
@@ -60,7 +60,7 @@ KEY_NUMBERS: dict[str, dict[str, str]] = {
     "attack": {"worst/auc": "AUC of the worst attack"},
 }
 
-_TILE = 1.5  # side of a picture [in]
+_WIDTH, _ABREAST, _TILE = 10.6, 7, 2.0  # of the strip [in], pictures in a row, their side [in]
 _REFERENCE = 1.5  # distance at which the PSFs are shown, or the nearest measured [m]
 _DECADES = 4  # of a PSF that are shown below its brightest pixel
 
@@ -144,9 +144,11 @@ def _time(seconds: float) -> str:
 
 
 def _strip(pictures: Sequence[tuple[str, Draw]]) -> Drawing:
-    def draw(across: int) -> Figure:
-        rows = -(-len(pictures) // across)
-        figure = new_figure(_TILE * across, rows * (_TILE + 0.3), pad=0.03)
+    def draw(most: int, width: float) -> Figure:
+        rows = -(-len(pictures) // most)
+        across = -(-len(pictures) // rows)  # rows of one length, as far as they go
+        tile = min(_TILE, width / across)
+        figure = new_figure(tile * across, rows * (tile + 0.3), pad=0.03)
         for place, (title, one) in enumerate(pictures, start=1):
             axes = figure.add_subplot(rows, across, place)
             one(axes)
@@ -155,7 +157,7 @@ def _strip(pictures: Sequence[tuple[str, Draw]]) -> Drawing:
         return figure
 
     with house_style():
-        wide, narrow = draw(min(7, len(pictures))), draw(3)
+        wide, narrow = draw(_ABREAST, _WIDTH), draw(3, 4.6)
     return Drawing(
         "story",
         wide,
@@ -189,7 +191,7 @@ def _faces(steps: Sequence[StepShown]) -> list[tuple[str, Draw]]:
         heat = np.nan_to_num(arrays["heatmaps"][camera, 0])
         out = [
             ("original", _picture(arrays["scenes"][0])),
-            ("measurement, landmarks", _picture(seen, points)),
+            ("measurement", _picture(seen, points)),
             ("heatmap", lambda axes: axes.imshow(heat, cmap="magma")),
             ("inverted, 100 frames", _picture(to_display(arrays["inversions_100"][camera, 0]))),
         ]
