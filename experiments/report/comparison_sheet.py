@@ -166,14 +166,15 @@ def _main(seen: Comparison) -> Table:
         place = f"{row.distance:g} m"
         cells = [_cell(row, column) for column in shown]
         rows.append((row.title, place, row.worst.replace("_", " ") or NOT_RUN, *cells))
-    reasons = {
-        f"{row.title}: {reason}" for row in seen.here for reason in set(row.missing.values())
-        if row.missing
-    }  # fmt: skip
+    reasons: dict[str, list[str]] = {}
+    for row in seen.here:
+        for reason in dict.fromkeys(row.missing.values()):
+            reasons.setdefault(reason, []).append(row.title)
+    missing = "; ".join(f"{enumerate_words(who)}: {why}" for why, who in reasons.items())
     return Table(
         columns=("method", "distance", "strongest attack", *(column.title for column in shown)),
         rows=rows,
-        note="Not run: " + "; ".join(sorted(reasons)) + "." if reasons else "",
+        note=f"Not run: {missing}." if missing else "",
         sortable=True,
         compact=True,
     )

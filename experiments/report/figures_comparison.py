@@ -18,6 +18,7 @@ from experiments.report.drawing import (
     Drawing,
     Missing,
     bare,
+    camera_colour,
     house_style,
     legend_below,
     new_figure,
@@ -29,9 +30,16 @@ UTILITY = "landmark_gain"
 """What the plane shows of utility: 0 tells nothing of the landmarks, 1 tells all."""
 
 _COLOURS = {
-    "camera": ("#0072b2", "#56b4e9", "#004c6d", "#5b5b5b", "#7570b3", "#1b9e77"),
-    "anonymizer": ("#cc79a7",),
-    "protection": ("#d55e00", "#e69f00", "#009e73", "#a6761d", "#b30000", "#66a61e"),
+    "camera": ("#56b4e9", "#7570b3", "#004c6d", "#1b9e77", "#c51b7d", "#808000"),
+    "anonymizer": ("#e6007a",),
+    "protection": ("#a6761d", "#5b5b5b", "#b30000", "#66a61e", "#e7298a", "#8da0cb"),
+}
+_CAMERAS = {  # the same cameras have the same colours on every page
+    "learned": "learned",
+    "bare_lens": "in_focus",
+    "defocused": "defocused",
+    "low_resolution": "low_resolution",
+    "random_mask": "random_mask",
 }
 _MARKERS = {"camera": "o^DvPX", "anonymizer": "*", "protection": "s<>dph"}
 _TILE, _ABREAST = 1.05, 6  # of the wall: side of a face [in], faces in a row
@@ -43,7 +51,9 @@ def style_of(row: Row, rows: Sequence[Row]) -> tuple[str, str]:
     names = list(dict.fromkeys(one.method for one in rows if one.kind == row.kind))
     place = names.index(row.method)
     colours, markers = _COLOURS[row.kind], _MARKERS[row.kind]
-    return colours[place % len(colours)], markers[place % len(markers)]
+    known = _CAMERAS.get(row.method)
+    colour = camera_colour(known, ()) if known else colours[place % len(colours)]
+    return colour, markers[place % len(markers)]
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
