@@ -142,7 +142,7 @@ class Pipeline:
             return
         again = f"./lab {self.name} run={self.run} resume=true"
         if code in (0, 130, -signal.SIGINT, -signal.SIGTERM):
-            raise KeyboardInterrupt(f"interrupted in step {step.name}; to go on: {again}")
+            raise KeyboardInterrupt(f"interrupted in step {step.name}")  # how to go on is added
         raise StepFailed(
             f"step {step.name} failed, see the message of its job above; to go on when its cause "
             f"is mended: {again}",
