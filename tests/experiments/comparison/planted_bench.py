@@ -40,6 +40,12 @@ class Missing(Planted):
         raise Absent("no weights of this one are here")
 
 
+class Measured(Planted):
+    """A camera with measured PSFs."""
+
+    kind = "camera"
+
+
 def leak() -> Defence:
     recognizer: Recognizer = TinyRecognizer(8)
     return OneRow(recognizer.requires_grad_(False))
@@ -50,6 +56,7 @@ CONTESTANTS: Mapping[str, Callable[[], Contestant]] = {
     "constant": lambda: Planted("constant", Constant),
     "noise": lambda: Planted("noise", Blank),
     "leak": lambda: Planted("identity in one row", leak),
+    "measured": lambda: Measured("as measured", Clear),
     "missing": lambda: Missing("without weights", Clear),
 }
 
@@ -66,7 +73,7 @@ def bench(
     attacks = {"off_the_shelf": OffTheShelf()} if attacks is None else attacks
     utilities = utilities or {}
     given = {
-        "contestants": {name: {} for name in names},
+        "contestants": {n: {"calibration": "a"} if n == "measured" else {} for n in names},
         "attacks": {name: {"name": name} for name in attacks},
         "utilities": {name: {} for name in utilities},
         "data": {},

@@ -256,7 +256,19 @@ def test_the_page_names_what_counts(tmp_path, monkeypatch):
     (actors,) = headings["Who can do what"].tables
     by = dict(zip(actors.columns, next(r for r in actors.rows if r[0] == "clear"), strict=True))
     assert [by[name].split(",")[0] for name in by if name[:2] in ("A0", "A2")] == ["yes", NOT_RUN]
-    assert not any(section.heading == "Simulation and hardware" for section in page.sections)
+    assert "Simulation and hardware" not in headings
+
+
+def test_a_measured_camera_has_a_section_of_its_own(tmp_path, monkeypatch):
+    pages = []
+    monkeypatch.setattr(
+        "experiments.comparison.methods.write_sheet", lambda run, page: pages.append(page)
+    )
+    compared(bench(tmp_path, "measured", "noise"), tmp_path / "run")
+    (section,) = (one for one in pages[0].sections if one.heading == "Simulation and hardware")
+    (table,) = section.tables
+    assert [row[:2] for row in table.rows] == [("as measured", "measured")]
+    assert "as measured" in section.sentence
 
 
 @pytest.mark.slow
