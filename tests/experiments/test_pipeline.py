@@ -297,7 +297,7 @@ def test_words_of_a_step_change_its_settings(lab):
     )
     assert (code, errors) == (0, "")
     assert "    - mask.cell=6 um\n" in shown
-    assert '    - run={codesign}\n    - target=stl\n    - name=a "b" c\n' in shown
+    assert '    - process=greyscale_laser\n    - target=stl\n    - name=a "b" c\n' in shown
 
 
 @pytest.mark.parametrize(
