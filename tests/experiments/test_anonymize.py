@@ -47,10 +47,7 @@ def viewed(request):
     duel = made.step.__self__
     setting = duel.setting
     batch = setting.batch(duel.people.crops, torch.tensor([0, 4]), "view", 0)
-    view = duel._view(batch, 0)
-    if duel.recipe.ramps:  # when all terms have come in
-        view = replace(view, step=duel.recipe.steps)
-    return request.param, duel.recipe, view, networks
+    return request.param, duel.recipe, duel._view(batch, 0), networks
 
 
 def gradient_of(value, module):
