@@ -1,6 +1,7 @@
 """Jobs: each module with a config of the same name is a command of `./lab`.
 
 codesign        learn a mask together with the networks behind it, attack it, report it
+pack            what other jobs read of a finished run, small; `shipped` holds such folders
 tolerance       how a mask's numbers scatter when it is made
 export          files for the maker of a mask
 measured        a mask that was made and measured
