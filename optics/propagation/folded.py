@@ -25,9 +25,9 @@ from optics.propagation.lines import LineGeometry
 #: 512 samples is right to 1.8e-7 with 64 terms, to 4.5e-7 where all are summed at once.
 TERMS = 64
 
-#: Bends of one distance along x and along y: real and imaginary part (2, K) for half a line.
+# Bends of one distance along x and along y: real and imaginary part (2, K) for half a line.
 Bends = tuple[Tensor, Tensor]
-#: Even and odd part (2, L, K) of lines, real and imaginary.
+# Even and odd part (2, L, K) of lines, real and imaginary.
 Halves = tuple[Tensor, Tensor]
 
 
