@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from calibration.bayer import plane_names
 from calibration.errors import CalibrationError
@@ -24,6 +25,7 @@ _ROUNDS = 4  # of Gauss-Newton; the problem is all but linear
 _FAR = 5.0  # robust deviations
 _LIGHT = 0.02  # least deviation of the light that makes a frame an outlier
 _OTHER = 2.0  # times the usual chi-square that makes a frame an outlier
+_CHANCE = 1e-5  # of a chi-square at which noise alone is no longer believed
 _DRIFT = 0.01  # relative change of the light over the bracket that is worth a word
 
 # n (2^16 - 1) has to stay below 2^32
@@ -249,8 +251,8 @@ def light_log(bracket: Bracket, darks: Mapping[float, MasterDark], noise: NoiseM
 
 def _lights(
     signal: NDArray[np.float64], time: NDArray[np.float64], weight: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Light, its uncertainty and the reduced chi-square of each frame.
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Light, its uncertainty, the reduced chi-square of each frame, and its degrees of freedom.
 
     The rates of the blocks are eliminated (Schur complement), so that only the frames are left.
     """
@@ -278,7 +280,7 @@ def _lights(
     residual = signal - t * rate * light[:, None]
     used = np.maximum((weight > 0).sum(1) * (1 - 1 / len(signal)), 1.0)
     chi_square = (weight * residual**2).sum(1) / used
-    return light, np.sqrt(np.maximum(np.diag(covariance), 0.0)), chi_square
+    return light, np.sqrt(np.maximum(np.diag(covariance), 0.0)), chi_square, used
 
 
 def _without_outliers(
@@ -293,8 +295,10 @@ def _without_outliers(
     reasons = [""] * count
     left = np.arange(count)
     while True:
-        light[left], sigma[left], chi_square[left] = _lights(signal[left], time[left], weight[left])
-        worst, reason = _worst(light[left], sigma[left], chi_square[left])
+        light[left], sigma[left], chi_square[left], used = _lights(
+            signal[left], time[left], weight[left]
+        )
+        worst, reason = _worst(light[left], sigma[left], chi_square[left], used)
         if not reason or len(left) <= 2:
             return light, sigma, chi_square, reasons
         reasons[left[worst]] = reason
@@ -302,7 +306,10 @@ def _without_outliers(
 
 
 def _worst(
-    light: NDArray[np.float64], sigma: NDArray[np.float64], chi_square: NDArray[np.float64]
+    light: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    chi_square: NDArray[np.float64],
+    used: NDArray[np.float64],
 ) -> tuple[int, str]:
     """Which frame fits the others least, and why it does not belong, or ""."""
     middle, usual = float(np.median(light)), float(np.median(chi_square))
@@ -310,7 +317,8 @@ def _worst(
     off = np.abs(light / middle - 1)
     # 1 and more is too far
     by_light = off / np.maximum(_LIGHT, _FAR * np.hypot(sigma, spread) / middle)
-    by_change = chi_square / max(_OTHER * usual, usual + 1)
+    noise = max(usual, 1.0) * chi2.isf(_CHANCE, used) / used  # of few blocks it scatters far
+    by_change = chi_square / np.maximum(max(_OTHER * usual, usual + 1), noise)
     one, other = int(np.argmax(by_light)), int(np.argmax(by_change))
     if max(by_light[one], by_change[other]) < 1:
         return one, ""

@@ -87,6 +87,19 @@ def test_frames_that_show_something_else_are_named():
     assert "something else" in log.outliers[0].outlier
 
 
+def test_noise_of_few_blocks_is_nothing_else_to_see():
+    """Sixteen blocks scatter widely; 40 brackets hold 240 frames of one scene."""
+    sensor, ladder = sensor_of((64, 64)), (0.004, 0.016, 0.064)
+    darks, noise = darks_of(sensor, ladder), noise_of(sensor)
+    rate = spot(sensor.shape, peak=2e5, radius=6, floor=50.0)
+    wrong = [
+        frame
+        for _ in range(40)
+        for frame in light_log(bracket_of(sensor, rate, ladder, count=2), darks, noise).outliers
+    ]
+    assert len(wrong) <= 1
+
+
 def test_frames_that_were_skipped_keep_the_numbers_of_the_others():
     sensor = sensor_of((32, 48))
     bracket = Bracket()
