@@ -110,7 +110,7 @@ GOOD = "surface={}/good.npz"
 SETTINGS = [
     ([], 2, "needs the mask", "one of them"),
     ([GOOD, "run=latest"], 2, "needs the mask", "one of them"),
-    (["run=latest"], 4, "run = latest", "there are: none"),
+    (["run=latest"], 4, "run = latest", "there are: shipped"),
     (["run=elsewhere"], 4, "run = elsewhere", "no run of codesign"),
     ([GOOD, "target=gerber"], 2, "target = gerber", "gds"),
     ([GOOD, "process=magic"], 2, "process = magic", "binary_optics"),

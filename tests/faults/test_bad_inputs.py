@@ -83,7 +83,7 @@ SETTINGS = [
     (["half_field=5"], 2, "half_field = 5", "no unit"),
     (["fabrication=greyscale", "fabrication.tilt=1 mm"], 2, "fabrication.tilt", "angle"),
     (["evaluate=true"], 2, "run", "run=latest or its folder"),
-    (["evaluate=true", "run=nowhere"], 4, "run = nowhere", "there are: none"),
+    (["evaluate=true", "run=nowhere"], 4, "run = nowhere", "there are: shipped"),
     (["resume=true"], 4, "resume", "unfinished"),
     (["data=folder"], 2, "data.root", "has no default"),
     (["joint._target_=os.system"], 2, "joint._target_", "only names in"),
@@ -116,7 +116,7 @@ MORE = [
     (["evaluation.max_images=0"], 2, "evaluation", "max_images = 0"),
     (["evaluation.frames=[]"], 2, "evaluation", "frames"),
     (["trade_off_steps=-5"], 2, "trade_off_steps", "-5"),
-    (["resume=true", "run=nowhere"], 4, "run = nowhere", "there are: none"),
+    (["resume=true", "run=nowhere"], 4, "run = nowhere", "there are: shipped"),
     (["--quick"], 2, "--quick", "not an option"),
     (["joint.steps=1,2"], 2, "joint.steps=1,2", "--multirun"),
 ]
